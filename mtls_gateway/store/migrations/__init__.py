@@ -1,0 +1,1 @@
+"""Alembic's script directory; run by ``mtls_gateway.store.migration``, not by the ``alembic`` command."""

@@ -1,0 +1,362 @@
+"""Connections to backends: pooled, bounded, each serving one exchange at a time.
+
+A connection goes back to the pool only when its answer was whole, its request was sent whole, and not
+one octet more came than was asked for: whatever is in doubt is closed, because the next exchange on
+it belongs to another user (clause B.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from mtls_gateway import metrics
+from mtls_gateway.clock import Clock
+from mtls_gateway.wire.plain_transport import PlainTransport
+from mtls_gateway.wire.readiness import Readiness
+
+_LOG = logging.getLogger(__name__)
+
+#: A request that may not be repeated does not go out on a connection that was idle for longer: the backend may be
+#: closing it at this moment, and nobody could tell whether the request was carried out.
+_FRESH_SECONDS = 1.0
+#: After a refused connection a backend is tried last for so long.
+_SHUNNED_SECONDS = 2.0
+
+
+class Exchange(Protocol):
+    """What a backend connection tells the exchange that it serves."""
+
+    def backend_ready(self, connection: BackendConnection) -> None:
+        """A connection is yours."""
+        ...
+
+    def backend_unavailable(self, reason: str) -> None:
+        """There will be none; ``reason`` is a metric label."""
+        ...
+
+    def from_backend(self, data: bytes) -> None:
+        """Octets of the answer."""
+        ...
+
+    def backend_lost(self, error: Exception | None) -> None:
+        """The connection has ended; None: the backend closed it in order."""
+        ...
+
+    def backend_paused(self, paused: bool) -> None:
+        """The backend takes no more for now, or takes more again."""
+        ...
+
+
+class BackendConnection(asyncio.Protocol):
+    """One connection to one backend."""
+
+    __slots__ = ("_poll", "backend", "exchange", "idle_since", "served", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.exchange: Exchange | None = None
+        self.idle_since = 0.0
+        #: How many exchanges it has served.
+        self.served = 0
+        self._poll = select.poll()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        if not isinstance(transport, asyncio.Transport) and not hasattr(transport, "write"):
+            raise TypeError("a streaming transport is needed")
+        self.transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come that the loop has not yet delivered: neither octets nor the end.
+
+        Both belong to the exchange before; the next one, another user's, would take them for its answer.
+        """
+        return not self.transport.is_closing() and not self._poll.poll(0)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the answer on."""
+        exchange = self.exchange
+        if exchange is None:
+            # Nobody asked: an answer to nothing, or the rest of one that was given up.
+            if not self.transport.is_closing():
+                metrics.BACKEND_FAILURES.labels(self.backend.name, "unasked_octets").inc()
+            self.backend.withdraw(self)
+            return
+        exchange.from_backend(data)
+
+    def eof_received(self) -> bool:
+        """Close our side too: a backend that has finished speaking serves no further exchange."""
+        if self.exchange is None:
+            self.backend.withdraw(self)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever waits."""
+        exchange, self.exchange = self.exchange, None
+        self.backend.lost(self)
+        if exchange is not None:
+            exchange.backend_lost(error)
+
+    def pause_writing(self) -> None:
+        """The backend is slower than the client."""
+        if self.exchange is not None:
+            self.exchange.backend_paused(True)
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        if self.exchange is not None:
+            self.exchange.backend_paused(False)
+
+    def read(self, wanted: bool) -> None:
+        """Take what the backend says, or let it wait."""
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def discard(self) -> None:
+        """Never use it again."""
+        self.exchange = None
+        self.transport.abort()
+
+
+class Backend:
+    """One address, its idle connections, and who waits for one."""
+
+    __slots__ = (
+        "_clock",
+        "_connecting",
+        "_context",
+        "_idle",
+        "_limit",
+        "_open",
+        "_parts",
+        "_readiness",
+        "_timeout",
+        "_waiting",
+        "name",
+        "shunned",
+        "unavailable",
+        "url",
+    )
+
+    def __init__(self, url: str, clock: Clock, readiness: Readiness, *, connections: int, timeout: float) -> None:
+        self.url = url
+        self._readiness = readiness
+        self._parts = urlsplit(url)
+        #: For metrics and logs.
+        self.name = "portal" if self._parts.scheme == "unix" else url
+        self._context = ssl.create_default_context() if self._parts.scheme == "https" else None
+        self._clock = clock
+        self._limit = connections
+        self._timeout = timeout
+        self._open = 0
+        self._idle: list[BackendConnection] = []
+        self._waiting: deque[Exchange] = deque()
+        #: Connections being made, and for whom; None: whoever it was waits no longer.
+        self._connecting: dict[asyncio.Task[None], Exchange | None] = {}
+        #: Monotonic seconds until which it is tried last.
+        self.shunned = 0.0
+        #: Told that an exchange cannot have a connection, and why; the pool may know another backend.
+        self.unavailable: Callable[[Exchange, Backend, str], None] = _say_so
+
+    @property
+    def open(self) -> int:
+        """Connections open or being opened."""
+        return self._open
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for an exchange."""
+        return len(self._idle)
+
+    def acquire(
+        self, exchange: Exchange, *, repeatable: bool, waiting_limit: int, fresh: bool = False
+    ) -> BackendConnection | None:
+        """Return an idle connection, or None: then ``exchange`` is told later.
+
+        ``fresh``: a new connection, because an idle one has just turned out to be closed.
+        """
+        idle = self._idle
+        while idle and not fresh:
+            connection = idle[-1]
+            if not repeatable and self._clock.monotonic() - connection.idle_since >= _FRESH_SECONDS:
+                break
+            idle.pop()
+            if connection.is_quiet:
+                connection.exchange = exchange
+                return connection
+            connection.discard()
+        if self._open < self._limit:
+            self._connect_for(exchange)
+        elif len(self._waiting) < waiting_limit:
+            self._waiting.append(exchange)
+            if idle:
+                # Too old for this request, and in the way of a new one.
+                idle.pop(0).discard()
+        else:
+            metrics.LIMIT_REFUSALS.labels("backend_waiting").inc()
+            exchange.backend_unavailable("overloaded")
+        return None
+
+    def give_up(self, exchange: Exchange) -> None:
+        """``exchange`` waits no longer: a connection that is being made for it will be another's."""
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+        for task, waiting in self._connecting.items():
+            if waiting is exchange:
+                self._connecting[task] = None
+
+    def release(self, connection: BackendConnection, *, reusable: bool) -> None:
+        """An exchange is done with ``connection``."""
+        connection.exchange = None
+        transport = connection.transport
+        if not reusable or transport.is_closing() or not transport.is_reading():
+            transport.abort()
+            return
+        connection.served += 1
+        if not self._waiting:
+            connection.idle_since = self._clock.monotonic()
+            self._idle.append(connection)
+        elif connection.is_quiet:
+            exchange = self._waiting.popleft()
+            connection.exchange = exchange
+            exchange.backend_ready(connection)
+        else:
+            # Whoever waits is served by a new connection as soon as this one is gone.
+            transport.abort()
+
+    def withdraw(self, connection: BackendConnection) -> None:
+        """Take an idle connection out of the pool for good, before it is lost."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.transport.abort()
+
+    def lost(self, connection: BackendConnection) -> None:
+        """A connection has ended."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._closed_one()
+
+    def failed(self, reason: str) -> None:
+        """Count and log an exchange that the backend has spoiled; ``reason`` is a metric label."""
+        metrics.BACKEND_FAILURES.labels(self.name, reason).inc()
+        _LOG.warning("backend %s failed an exchange: %s", self.name, reason)
+
+    def close(self) -> None:
+        """Close what is idle; what is under way ends with its exchange."""
+        while self._idle:
+            self._idle.pop().discard()
+
+    def _closed_one(self) -> None:
+        self._open -= 1
+        if self._waiting and self._open < self._limit:
+            self._connect_for(self._waiting.popleft())
+
+    def _connect_for(self, exchange: Exchange) -> None:
+        self._open += 1
+        task = asyncio.get_running_loop().create_task(self._connect())
+        self._connecting[task] = exchange
+        task.add_done_callback(self._connecting.pop)
+
+    def _whose(self) -> Exchange | None:
+        """For whom the present task makes its connection."""
+        task = asyncio.current_task()
+        return None if task is None else self._connecting[task]
+
+    async def _connect(self) -> None:
+        made: list[BackendConnection] = []
+
+        def make() -> BackendConnection:
+            made.append(BackendConnection(self))
+            return made[-1]
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._open_connection(make)
+        except Exception as error:
+            # Not only OSError: whatever keeps a connection from being made, its exchange must hear of it.
+            reason = "connect_timeout" if isinstance(error, TimeoutError) else "connect"
+            self.shunned = self._clock.monotonic() + _SHUNNED_SECONDS
+            metrics.BACKEND_FAILURES.labels(self.name, reason).inc()
+            _LOG.warning("backend %s cannot be reached: %s", self.name, error or "timed out")
+            if made and hasattr(made[-1], "transport"):
+                # Made in the same moment: it counts until it is lost.
+                made[-1].discard()
+            else:
+                self._closed_one()
+            self._tell(reason)
+            return
+        except asyncio.CancelledError:
+            self._open -= 1
+            raise
+        connection = made[-1]
+        if connection.transport.is_closing():
+            # Closed by the backend, or by us because it spoke unasked, before anybody had it.
+            metrics.BACKEND_FAILURES.labels(self.name, "closed").inc()
+            self._tell("closed")
+            return
+        exchange = self._whose()
+        if exchange is None:
+            self.release(connection, reusable=True)
+            return
+        connection.exchange = exchange
+        exchange.backend_ready(connection)
+
+    def _tell(self, reason: str) -> None:
+        exchange = self._whose()
+        if exchange is not None:
+            self.unavailable(exchange, self, reason)
+
+    async def _open_connection(self, make: Callable[[], BackendConnection]) -> None:
+        loop = asyncio.get_running_loop()
+        parts = self._parts
+        if self._context is not None:
+            # With TLS of its own the loop's transport will do.
+            await loop.create_connection(make, parts.hostname or "", parts.port or 443, ssl=self._context)
+        elif parts.scheme == "unix":
+            connected = await _reach(loop, socket.AF_UNIX, parts.path)
+            PlainTransport(loop, self._readiness, connected, make()).start()
+        else:
+            found = await loop.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
+            connected = await _reach_one(loop, [(family, address) for family, *_, address in found])
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            PlainTransport(loop, self._readiness, connected, make()).start()
+
+
+async def _reach_one(
+    loop: asyncio.AbstractEventLoop, addresses: list[tuple[socket.AddressFamily, Any]]
+) -> socket.socket:
+    """The first of a name's addresses that takes a connection; raises what the last one said."""
+    for family, address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return await _reach(loop, family, address)
+    return await _reach(loop, *addresses[-1])
+
+
+async def _reach(loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, address: Any) -> socket.socket:
+    connected = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connected.setblocking(False)
+        await loop.sock_connect(connected, address)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+def _say_so(exchange: Exchange, backend: Backend, reason: str) -> None:
+    exchange.backend_unavailable(reason)

@@ -1,0 +1,357 @@
+"""TLS bound to a non-blocking socket, as an ``asyncio.Transport``.
+
+OpenSSL reads and writes the socket itself; the loop only says when. Against a memory BIO this saves
+two copies of every octet and was the faster in every measurement (``docs/why-pyopenssl.md``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from OpenSSL import SSL
+
+from mtls_gateway.wire.readiness import Readiness
+from mtls_gateway.wire.tls_connection import AT_ONCE, RECORD, Tls
+
+#: Reads before others get their turn. Each takes whole records and leaves none half read inside OpenSSL.
+_READS_AT_ONCE = 2
+#: After our last octet the peer is given so long, and so much, before the socket is closed: a socket closed with
+#: unread data sends RST, which can overtake the answer.
+_LINGER_SECONDS = 2.0
+_LINGER_OCTETS = 1_048_576
+#: SO_LINGER for zero seconds: the kernel forgets what the peer has not taken, megabytes perhaps, and resets.
+_LINGER_NOT = struct.pack("ii", 1, 0)
+#: What TIOCOUTQ (SIOCOUTQ, tcp(7)) answers when everything was acknowledged.
+_NO_OCTETS = struct.pack("i", 0)
+
+_Buffer = bytes | bytearray | memoryview
+
+
+class _Gone:
+    """Stands for the TLS object of a socket that was closed.
+
+    OpenSSL knows the socket by its number, which the next connection may have by now: not one more octet
+    may go through the old object.
+    """
+
+    def _refuse(self, *arguments: object) -> NoReturn:
+        raise SSL.SysCallError(-1, "closed")
+
+    do_handshake = recv = send = shutdown = _refuse
+
+    def pending(self) -> int:
+        return 0
+
+
+_GONE = _Gone()
+_NOBODY = asyncio.Protocol()
+
+
+class TlsTransport(asyncio.Transport):
+    """One client connection after its handshake."""
+
+    __slots__ = (
+        "_closing",
+        "_fd",
+        "_high",
+        "_linger_left",
+        "_linger_timer",
+        "_loop",
+        "_lost",
+        "_low",
+        "_pending",
+        "_pending_octets",
+        "_protocol",
+        "_readiness",
+        "_reading",
+        "_socket",
+        "_tls",
+        "_writer_armed",
+        "_writing_paused",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        readiness: Readiness,
+        connected: socket.socket,
+        tls: Tls,
+        protocol: asyncio.Protocol,
+        high_water: int = 262_144,
+    ) -> None:
+        super().__init__()
+        self._loop = loop
+        self._readiness = readiness
+        self._socket = connected
+        self._fd = connected.fileno()
+        self._tls = tls
+        self._protocol = protocol
+        self._pending: deque[memoryview] = deque()
+        self._pending_octets = 0
+        self._high = high_water
+        self._low = high_water // 4
+        self._reading = False
+        self._writer_armed = False
+        self._writing_paused = False
+        self._closing = False
+        self._lost = False
+        self._linger_left = _LINGER_OCTETS
+        self._linger_timer: asyncio.TimerHandle | None = None
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Hand the transport to its protocol and begin to read what has already arrived."""
+        try:
+            self._protocol.connection_made(self)
+        except BaseException:
+            self.abort()
+            raise
+        self.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Whether data is being received."""
+        return self._reading
+
+    def pause_reading(self) -> None:
+        """Stop calling ``data_received``."""
+        if self._reading:
+            self._reading = False
+            self._readiness.remove_reader(self._fd)
+
+    def resume_reading(self) -> None:
+        """Call ``data_received`` again when there is data."""
+        if not self._reading and not self._closing and not self._lost:
+            self._reading = True
+            self._readiness.add_reader(self._fd, self._readable)
+            if self._tls.pending():
+                self._loop.call_soon(self._read_pending)
+
+    def _read_pending(self) -> None:
+        if self._reading:
+            self._readable()
+
+    def _readable(self) -> None:
+        receive = self._tls.recv
+        deliver = self._protocol.data_received
+        try:
+            for _ in range(_READS_AT_ONCE):
+                data = receive(AT_ONCE)
+                deliver(data)
+                if len(data) % RECORD or not self._reading:
+                    # A record that is not full is the last one for now; should it not be, the socket says so again.
+                    return
+        except SSL.WantReadError:
+            return
+        except SSL.WantWriteError:
+            self._arm_writer()
+        except SSL.ZeroReturnError:
+            self._peer_closed()
+        except SSL.SysCallError as error:
+            # A peer that vanishes without close_notify: nothing it said can be believed to be whole, but framing
+            # (lengths, chunks) is checked above us, so it is a lost connection and no more.
+            self._fail(ConnectionResetError(str(error)))
+        except SSL.Error as error:
+            self._fail(ConnectionAbortedError(f"TLS: {error}"))
+
+    def _peer_closed(self) -> None:
+        if self._protocol.eof_received():
+            self.pause_reading()
+            return
+        # Nothing more can come that a reset could destroy our last words for: there is no need to linger.
+        self._linger_left = 0
+        self.close()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, data: _Buffer) -> None:
+        """Send ``data``, now as far as the socket takes it, the rest when it takes more."""
+        if self._closing or self._lost or not data:
+            return
+        if self._pending:
+            self._queue(memoryview(data))
+            return
+        send = self._tls.send
+        rest: _Buffer = data
+        try:
+            sent = send(data)
+            if sent == len(data):
+                return
+            rest = memoryview(data)[sent:]
+            while rest:
+                rest = rest[send(rest) :]
+        except (SSL.WantWriteError, SSL.WantReadError):
+            self._queue(memoryview(rest))
+            self._arm_writer()
+        except SSL.Error as error:
+            self._fail(ConnectionResetError(f"TLS: {error}"))
+
+    def writelines(self, list_of_data: Iterable[_Buffer]) -> None:
+        """Send several pieces in as few records as may be."""
+        self.write(b"".join(list_of_data))
+
+    def _queue(self, data: memoryview) -> None:
+        self._pending.append(data)
+        self._pending_octets += len(data)
+        if self._pending_octets > self._high and not self._writing_paused:
+            self._writing_paused = True
+            self._protocol.pause_writing()
+
+    def _arm_writer(self) -> None:
+        if not self._writer_armed and not self._lost:
+            self._writer_armed = True
+            self._readiness.add_writer(self._fd, self._writable)
+
+    def _disarm_writer(self) -> None:
+        if self._writer_armed:
+            self._writer_armed = False
+            self._readiness.remove_writer(self._fd)
+
+    def _writable(self) -> None:
+        pending = self._pending
+        send = self._tls.send
+        try:
+            while pending:
+                data = pending[0]
+                sent = send(data)
+                self._pending_octets -= sent
+                if sent == len(data):
+                    pending.popleft()
+                else:
+                    pending[0] = data[sent:]
+        except (SSL.WantWriteError, SSL.WantReadError):
+            pass
+        except SSL.Error as error:
+            self._fail(ConnectionResetError(f"TLS: {error}"))
+            return
+        if self._writing_paused and self._pending_octets <= self._low:
+            self._writing_paused = False
+            self._protocol.resume_writing()
+        if not pending and not self._lost:
+            self._disarm_writer()
+            if self._closing:
+                self._say_goodbye()
+
+    def get_write_buffer_size(self) -> int:
+        """Octets that the socket has not taken yet."""
+        return self._pending_octets
+
+    def has_untaken(self) -> bool:
+        """Whether the peer has not acknowledged everything that was written, here or in the kernel."""
+        if self._pending_octets or self._lost:
+            return bool(self._pending_octets)
+        return fcntl.ioctl(self._fd, termios.TIOCOUTQ, _NO_OCTETS) != _NO_OCTETS
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """(low, high) in octets."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When ``pause_writing`` and ``resume_writing`` are called, in octets."""
+        self._high = 262_144 if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    def can_write_eof(self) -> bool:
+        """False: a half-closed TLS connection serves no one here."""
+        return False
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self._closing or self._lost
+
+    def close(self) -> None:
+        """Send what is queued, then close_notify, then linger until the peer has taken it."""
+        if self._closing or self._lost:
+            return
+        self._closing = True
+        if self._pending:
+            self.pause_reading()
+        else:
+            self._say_goodbye()
+
+    def abort(self) -> None:
+        """Close at once; what is queued, here or in the kernel, is lost and the peer sees a reset."""
+        if not self._lost:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._fail(None)
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._tls.shutdown()
+            if self._linger_left:
+                self._socket.shutdown(socket.SHUT_WR)
+        except SSL.WantWriteError:
+            # The goodbye itself has to wait for room.
+            self.pause_reading()
+            self._arm_writer()
+            return
+        except (SSL.Error, OSError):
+            self._fail(None)
+            return
+        if not self._linger_left:
+            self._fail(None)
+            return
+        self._reading = False
+        self._linger_timer = self._loop.call_later(_LINGER_SECONDS, self._fail, None)
+        self._readiness.add_reader(self._fd, self._drain)
+
+    def _drain(self) -> None:
+        try:
+            while self._linger_left > 0:
+                octets = len(self._socket.recv(65_536))
+                if not octets:
+                    break
+                self._linger_left -= octets
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._fail(None)
+
+    def _fail(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._closing = True
+        self._reading = False
+        self._writer_armed = False
+        self._readiness.forget(self._fd)
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+        self._pending.clear()
+        self._pending_octets = 0
+        self._tls = _GONE
+        self._socket.close()
+        self._loop.call_soon(self._tell, error)
+
+    def _tell(self, error: Exception | None) -> None:
+        protocol = self._protocol
+        # The two know each other: let go, so that neither waits for the garbage collector.
+        self._protocol = _NOBODY
+        protocol.connection_lost(error)
+
+    # --- the rest of the interface --------------------------------------------------------------
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that is told what happens."""
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Tell another protocol from now on."""
+        if not isinstance(protocol, asyncio.Protocol):
+            raise TypeError("a streaming protocol is needed")
+        self._protocol = protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``socket`` and ``ssl_object``."""
+        return {"socket": self._socket, "ssl_object": self._tls}.get(name, default)

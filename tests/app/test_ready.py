@@ -1,0 +1,31 @@
+"""Whoever asks /readyz hears of a disk that is full or cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mtls_gateway.app.ready import _require_writable, free_octets
+from mtls_gateway.errors import StoreUnavailable
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def test_a_disk_with_less_than_the_reserve_is_as_good_as_full(state: Path) -> None:
+    free, size = free_octets(state)
+    assert 0 < free <= size
+    _require_writable(state, 1)
+    with pytest.raises(StoreUnavailable, match=r"full but for .* less than operations\.disk_reserve"):
+        _require_writable(state, size + 1)
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(state: Path) -> None:
+    (state / "run").rmdir()
+    with pytest.raises(StoreUnavailable, match=f"{state} cannot be written: {os.strerror(2)}"):
+        _require_writable(state, 1)

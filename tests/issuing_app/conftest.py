@@ -1,0 +1,82 @@
+"""The app, built once; a Windows to run it in; a bank for each test."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.issuing_app.bank import Bank
+from tests.issuing_app.windows import Screen, Windows
+
+ROOT = Path(__file__).resolve().parents[2]
+APP_FOLDER = ROOT / "deploy" / "issuing-app"
+HERE = ROOT / "tests" / "issuing_app"
+
+
+def make(*arguments: str) -> str:
+    """The app's own Makefile, from the project's root."""
+    command = ["make", "--no-print-directory", "--jobs=2", "-f", "deploy/issuing-app/Makefile", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("issuing-app")
+
+
+@pytest.fixture(scope="session")
+def app(out: Path) -> Path:
+    """The app for 64-bit Windows, as delivered but for that."""
+    make(f"OUT={out}", "warnings")
+    return out / "x86_64" / "issuing-app.exe"
+
+
+@pytest.fixture(scope="session")
+def test_app(out: Path, app: Path) -> Path:
+    """The same with keys of the legacy provider, which Wine keeps."""
+    make(f"OUT={out}", "CPU=x86_64", "TEST_KEYS=tests/issuing_app/wine/key_makers_test.c", "test-app")
+    return app.with_name("test-app.exe")
+
+
+@pytest.fixture(scope="session")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with Screen(tmp_path_factory.mktemp("screen")) as shown:
+        yield shown
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory: pytest.TempPathFactory, screen: Screen) -> Iterator[Windows]:
+    folder = tmp_path_factory.mktemp("windows")
+    tool, names = folder / "tool.exe", folder / "names.so"
+    strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
+    sources = HERE / "wine"
+    libraries = ["-lcrypt32", "-lgdi32"]
+    commands = (
+        ["x86_64-w64-mingw32-gcc", *strict, "-static", "-o", str(tool), str(sources / "tool.c"), *libraries],
+        ["gcc", *strict, "-shared", "-fPIC", "-o", str(names), str(sources / "localhost_names.c")],
+    )
+    for command in commands:
+        subprocess.run(command, check=True, timeout=60)
+    with Windows(folder, tool, names, screen.display) as running:
+        yield running
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Iterator[Bank]:
+    with Bank(tmp_path) as open_bank:
+        yield open_bank
+
+
+@pytest.fixture
+def windows(prefix: Windows, bank: Bank) -> Iterator[Windows]:
+    """With nothing in its stores but trust in the bank's web server."""
+    prefix.forget_everything()
+    prefix.log.unlink(missing_ok=True)
+    prefix.trust(bank.web_root)
+    yield prefix
+    prefix.end_all()
