@@ -13,7 +13,8 @@ from tests.promises.whole_gateway import eventually, whole_gateway
 
 
 def test_a_portal_that_cannot_start_is_not_forked_as_fast_as_it_ends(tmp_path: Path) -> None:
-    with whole_gateway(tmp_path, {"store": {"silence": 60.0}}) as gateway:
+    # One worker: another that has not met the session would have to ask the database that is away.
+    with whole_gateway(tmp_path, {"store": {"silence": 60.0}, "operations": {"workers": 1}}) as gateway:
         person = gateway.newcomer()
         browser = gateway.signed_in(person)
         database = gateway.material.directory / "state" / "gateway.sqlite3"
