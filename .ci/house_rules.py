@@ -12,9 +12,7 @@ from pathlib import Path
 
 LONGEST_MODULE = 400
 #: Modules that are longer with a reason, which stands beside them.
-LONGER_WITH_REASON = {
-    "mtls_gateway/config.py": "one table of the file after another; the place to look up any setting",
-}
+LONGER_WITH_REASON: dict[str, str] = {}
 
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE" + rb" KEY-----")
 KEY_FILE = re.compile(r"\.(?:p12|pfx|key|jks)$")

@@ -1,0 +1,44 @@
+"""Limits and time-outs of the front (clause B.4)."""
+
+from __future__ import annotations
+
+from mtls_gateway.config.values import Count, Octets, Seconds, Section
+
+
+class Limits(Section):
+    """Each limit has a metric, ``mtls_gateway_limit_refusals_total{limit=…}``."""
+
+    connections: Count = 20_000
+    connections_per_address: Count = 500
+    head_octets: Octets = 32_768
+    header_count: Count = 100
+    target_octets: Octets = 8_192
+    body_octets: Octets = 4 * 1024**3
+    portal_body_octets: Octets = 65_536
+    #: A form that is read before it is forwarded, see ``legacy.guarded``.
+    guarded_body_octets: Octets = 65_536
+    response_head_octets: Octets = 65_536
+    buffer_octets: Octets = 262_144
+    backend_connections: Count = 512
+    #: Of these, for each worker: who is signed in must not keep all others out with slow uploads.
+    backend_connections_per_session: Count = 16
+    backend_waiting: Count = 2_048
+    requests_per_connection: Count = 100_000
+
+
+class Timeouts(Section):
+    """In seconds. ``body`` and ``response`` bound the silence between two reads, not the whole transfer."""
+
+    handshake: Seconds = 10.0
+    head: Seconds = 15.0
+    body: Seconds = 30.0
+    idle: Seconds = 75.0
+    write: Seconds = 60.0
+    backend_connect: Seconds = 5.0
+    backend_first_octet: Seconds = 60.0
+    backend_silence: Seconds = 60.0
+    tunnel_silence: Seconds = 600.0
+    #: How long old workers finish what they have begun after a reload.
+    drain: Seconds = 30.0
+    #: How long an idle connection of theirs may still begin a request: one may be on its way.
+    last_request: Seconds = 2.0
