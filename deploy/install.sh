@@ -2,7 +2,7 @@
 # mtls-gateway on one Debian machine: users, folders, the program below /opt, units. Run as root from an unpacked source:
 #   deploy/install.sh
 # It can be run again: what is there stays, configuration and state above all. A newer version is installed beside the
-# one that runs, and is taken at the next `systemctl restart mtls-gateway`.
+# one that runs, and is taken at the next `mtls-gateway upgrade` or `systemctl restart mtls-gateway`.
 set -eu
 
 prefix=/opt/mtls-gateway
@@ -48,7 +48,7 @@ ln -sfn "$version" "$prefix/current.new"
 mv -T "$prefix/current.new" "$prefix/current"
 
 say "units"
-for unit in "$here"/systemd/*.service "$here"/systemd/*.timer; do
+for unit in "$here"/systemd/*.service "$here"/systemd/*.timer "$here"/systemd/*.socket; do
   install -D -m 0644 "$unit" "/usr/lib/systemd/system/$(basename "$unit")"
 done
 for page in runbook deployment; do

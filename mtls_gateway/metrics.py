@@ -23,7 +23,9 @@ GENERATION_LOADED = Gauge(
     multiprocess_mode="mostrecent",
 )
 RELOADS = Counter(
-    "mtls_gateway_reloads_total", "New generations asked for: taken, or refused and everything stays.", ["outcome"]
+    "mtls_gateway_reloads_total",
+    "New generations, and programs, asked for: taken, or refused and everything stays.",
+    ["outcome"],
 )
 WORKERS = Gauge("mtls_gateway_workers", "Processes that serve, by role.", ["role"], multiprocess_mode="livesum")
 WORKER_EXITS = Counter(

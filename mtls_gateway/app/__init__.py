@@ -2,7 +2,7 @@
 
 ::
 
-    serve ─▶ generation (what was validated) ─▶ arbiter ─▶ gateway × N   wire + trust + signin
+    serve ─▶ generation (what was validated) ─▶ master  ─▶ gateway × N   wire + trust + signin
                                                       ├──▶ portal        web + signin
                                                       ├──▶ clerk         trust.feed
                                                       └──▶ signer        issuance.signer: holds the CA keys

@@ -7,7 +7,8 @@ whichever role is short is forked next; and on SIGHUP a new generation is raised
             │                      └─ one of them ends, or does not serve in time ──┐
             └─ cannot be used ──────────────────────────────────────────────────────┴─▶ everything stays as it was
 
-Until the new generation serves, the old one does, on the same sockets.
+Until the new generation serves, the old one does, on the same sockets. How a whole new program
+takes over is ``master``'s.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -28,11 +29,12 @@ from prometheus_client import multiprocess
 
 from mtls_gateway import __version__, metrics
 from mtls_gateway.app import service_manager
+from mtls_gateway.app.activation import require_named
 from mtls_gateway.app.application import GatewayApplication
 from mtls_gateway.app.crash_loop import CrashLoop
 from mtls_gateway.app.figures import fold_ended
 from mtls_gateway.app.generation import Generation
-from mtls_gateway.app.listening import listen
+from mtls_gateway.app.listening import close_and_remove, listen
 from mtls_gateway.app.ownership import give_state_to_user
 from mtls_gateway.app.role import RoleWorker
 from mtls_gateway.app.signer import check_signer_aside
@@ -60,16 +62,18 @@ class RoleArbiter(Arbiter):
     """Forks the roles of a :class:`Generation`."""
 
     def __init__(self, application: GatewayApplication) -> None:
+        #: What systemd keeps open: addresses.
+        self.activated: frozenset[str] = frozenset()
         self._numbers = itertools.count()
         #: Of the generation whose processes are forked now.
         self._number = next(self._numbers)
         self._before: _Before | None = None
-        self._again = False
+        self.reload_wanted = False
         #: Processes of older generations that were told to end.
         self._dismissed: set[int] = set()
         #: Processes that were sent a signal.
         self._asked: set[int] = set()
-        self._figures_owed = False
+        self.figures_owed = False
         self._crash_loop = CrashLoop()
         super().__init__(application)
 
@@ -78,14 +82,21 @@ class RoleArbiter(Arbiter):
         """What the settings, roles and generation come from."""
         return cast("GatewayApplication", self.app)
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether something new rises beside what serves."""
+        return self._before is not None
+
     def start(self) -> None:
-        """Open every socket, then as gunicorn does.
+        """Open what is not open yet, then as gunicorn does.
 
         Raises:
             ConfigurationError: an address cannot be listened on.
         """
         generation = self.application.generation
-        self._listen_on(listen(self.cfg, self.log, generation.configuration, generation.path, ()))
+        present = self.LISTENERS
+        self.listen_on(listen(self.cfg, self.log, generation.configuration, generation.path, present))
+        close_others(present, self.LISTENERS)
         super().start()
         # Whoever compares a counter with what it was before has to have seen it before it first grows.
         for outcome in ("taken", "refused"):
@@ -93,9 +104,14 @@ class RoleArbiter(Arbiter):
         for role in self.application.roles:
             for cause in ("asked", "hung", "died"):
                 metrics.WORKER_EXITS.labels(role.role, cause)
-        report_generation(generation)
+        self.in_charge()
 
-    def _listen_on(self, listeners: list[Any]) -> None:
+    def in_charge(self) -> None:
+        """The service is this master's."""
+        report_generation(self.application.generation)
+
+    def listen_on(self, listeners: list[Any]) -> None:
+        """Have the next processes born with ``listeners``."""
         # gunicorn declares it for the class and sets it on the instance.
         self.LISTENERS = listeners  # type: ignore[misc]
 
@@ -104,8 +120,8 @@ class RoleArbiter(Arbiter):
     def manage_workers(self) -> None:
         """Fork what is short; see a new generation through; tell to end what is of an older one, or too many."""
         service_manager.tell_alive()
-        if self._figures_owed:
-            self._figures_owed = not fold_ended(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        if self.figures_owed:
+            self.figures_owed = not fold_ended(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         for pid in self._dismissed - self.WORKERS.keys():
             self._dismissed.discard(pid)
         if self._before is not None:
@@ -120,8 +136,8 @@ class RoleArbiter(Arbiter):
                     for _ in range(short):
                         self._fork(role)
             self._dismiss(self._surplus())
-            if self._again:
-                self._again = False
+            if self.reload_wanted and not self.is_changing:
+                self.reload_wanted = False
                 self.reload()
 
     def spawn_worker(self) -> Any:
@@ -138,13 +154,14 @@ class RoleArbiter(Arbiter):
     def forked(self, worker: RoleWorker) -> None:
         """In the child: end when told to, also while it starts; and hold nothing open for the generation before."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for listener in () if self._before is None else self._before.listeners:
-            if listener not in worker.sockets:
-                listener.close()
+        if self._before is not None:
+            close_others(self._before.listeners, worker.sockets)
 
     def stop(self, graceful: bool = True) -> None:
         """End every worker."""
         service_manager.tell_stopping()
+        close_and_remove(self.LISTENERS)
+        self.listen_on([])
         super().stop(graceful)
 
     def kill_worker(self, pid: int, sig: int) -> None:
@@ -172,13 +189,14 @@ class RoleArbiter(Arbiter):
         # At once: its connections are gone. What it has counted is seen to when nobody reads.
         forget: Callable[[object], None] = multiprocess.mark_process_dead
         forget(pid)
-        self._figures_owed = True
+        self.figures_owed = True
 
     @property
     def _workers(self) -> list[RoleWorker]:
         return [cast("RoleWorker", worker) for worker in self.WORKERS.values()]
 
-    def _present(self) -> list[RoleWorker]:
+    def present(self) -> list[RoleWorker]:
+        """The processes of the generation that is the newest."""
         return [worker for worker in self._workers if worker.number == self._number]
 
     def _short(self) -> Counter[type[RoleWorker]]:
@@ -187,13 +205,13 @@ class RoleArbiter(Arbiter):
         wanted = Counter(roles)
         # SIGTTIN and SIGTTOU: more of the first role, the gateway, and fewer again.
         wanted[roles[0]] += max(0, self.num_workers - len(roles))
-        wanted.subtract(type(worker) for worker in self._present())
+        wanted.subtract(type(worker) for worker in self.present())
         return wanted
 
     def _surplus(self) -> Iterator[RoleWorker]:
         yield from (worker for worker in self._workers if worker.number != self._number)
         for role, short in self._short().items():
-            oldest_first = sorted(self._present(), key=lambda worker: int(worker.age))
+            oldest_first = sorted(self.present(), key=lambda worker: int(worker.age))
             yield from [worker for worker in oldest_first if type(worker) is role][: max(0, -short)]
 
     def _dismiss(self, workers: Iterator[RoleWorker]) -> None:
@@ -209,9 +227,9 @@ class RoleArbiter(Arbiter):
 
     def reload(self) -> None:
         """Raise a new generation; if that cannot be, everything stays as it was and the log says why."""
-        if self._before is not None:
-            _LOG.warning("a reload is under way; another begins when it has ended")
-            self._again = True
+        if self.is_changing:
+            _LOG.warning("a reload or an upgrade is under way; another reload begins when it has ended")
+            self.reload_wanted = True
             return
         service_manager.tell_reloading()
         path = self.application.generation.path
@@ -219,14 +237,15 @@ class RoleArbiter(Arbiter):
             if read_configuration(path).state != self.application.generation.configuration.state:
                 raise ConfigurationError(str(path), "state", "cannot be changed by a reload; restart the gateway")
             generation = Generation.load(path)
+            require_named(self.activated, generation.configuration, path)
             check_signer_aside(generation.configuration, path)
             give_state_to_user(generation.configuration, path)
             self._raise(generation)
         except GatewayError as error:
-            self._refused(f"{error}")
+            self.refused(f"{error}")
         except Exception as error:
             _LOG.exception("a reload failed")
-            self._refused(f"an internal error: {error}")
+            self.refused(f"an internal error: {error}")
 
     def _raise(self, generation: Generation) -> None:
         until = time.monotonic() + _RISING_SECONDS
@@ -240,19 +259,17 @@ class RoleArbiter(Arbiter):
         self._before = before
         self._number = next(self._numbers)
         self.setup(self.app)
-        self._listen_on(listeners)
+        self.listen_on(listeners)
         for _ in self.application.roles:
             self.spawn_worker()
 
     def _watch(self, before: _Before) -> None:
-        rising = self._present()
+        rising = self.present()
         if len(rising) < len(self.application.roles):
             self._fall_back(before, "one of its processes has ended; the lines above say why")
         elif all(worker.has_served for worker in rising):
             self._before = None
-            for listener in before.listeners:
-                if listener not in self.LISTENERS:
-                    listener.close()
+            close_others(before.listeners, self.LISTENERS)
             metrics.RELOADS.labels("taken").inc()
             report_generation(self.application.generation)
             service_manager.tell_ready("serving; the last reload was taken")
@@ -261,23 +278,29 @@ class RoleArbiter(Arbiter):
             self._fall_back(before, f"it did not serve within {_RISING_SECONDS:g} s")
 
     def _fall_back(self, before: _Before, cause: str) -> None:
-        failed = self._present()
-        for listener in self.LISTENERS:
-            if listener not in before.listeners:
-                listener.close()
+        failed = self.present()
+        close_others(self.LISTENERS, before.listeners)
         self._before = None
         self._number = before.number
         self.application.generation, self.app.cfg = before.generation, before.settings
         self.setup(self.app)
-        self._listen_on(before.listeners)
+        self.listen_on(before.listeners)
         self._dismiss(iter(failed))
-        self._refused(f"the new generation has failed: {cause}")
+        self.refused(f"the new generation has failed: {cause}")
 
-    def _refused(self, cause: str) -> None:
+    def refused(self, cause: str, *, what: str = "reload") -> None:
+        """Say why nothing has changed."""
         with contextlib.suppress(Exception):
             metrics.RELOADS.labels("refused").inc()
-        service_manager.tell_ready(f"serving; the last reload was refused: {cause}")
-        _LOG.error("reload refused, everything stays as it was: %s", cause)
+        service_manager.tell_ready(f"serving; the last {what} was refused: {cause}")
+        _LOG.error("%s refused, everything stays as it was: %s", what, cause)
+
+
+def close_others(listeners: Sequence[Any], kept: Sequence[Any]) -> None:
+    """Close, of ``listeners``, all but those that are ``kept``."""
+    for listener in listeners:
+        if listener not in kept:
+            listener.close()
 
 
 def report_generation(generation: Generation) -> None:

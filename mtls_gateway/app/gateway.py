@@ -69,7 +69,7 @@ class GatewayWorker(RoleWorker):
                     listener.start()
                 yield
                 for listener in listeners:
-                    listener.stop()
+                    listener.close()
                 worker.drain()
                 await _until_drained(worker, configuration.timeouts.drain)
                 await follower.note_use()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from mtls_gateway.app.rows import open_rows
 from mtls_gateway.clock import Clock, SystemClock
 from mtls_gateway.config import Configuration, Host, read_configuration
 from mtls_gateway.mail.server import MailServer
@@ -41,8 +42,12 @@ class Generation:
     hosts_end: Mapping[Site, float]
 
     @classmethod
-    def load(cls, path: Path) -> Generation:
+    def load(cls, path: Path, *, migrating: bool = True) -> Generation:
         """Validate everything that ``path`` names, and compile the CRLs.
+
+        Args:
+            path: the configuration.
+            migrating: bring the database to this version's tables; otherwise it must have them.
 
         Raises:
             GatewayError: something cannot be used; says what, where and what to do.
@@ -55,7 +60,7 @@ class Generation:
         if configuration.mail is not None:
             MailServer(configuration.mail)
         secret = load_instance_secret(configuration.instance_secret)
-        asyncio.run(_prepare(configuration, bundle, path, clock))
+        asyncio.run(_prepare(configuration, bundle, path, clock, migrating=migrating))
         hosts = {Site.PUBLIC: configuration.public, Site.CERTIFICATE: configuration.certificate}
         hosts_end = {site: _end_of(host) for site, host in hosts.items()}
         return cls(path, configuration, bundle, contexts, secret, pages, clock, hosts_end)
@@ -66,8 +71,11 @@ def _end_of(host: Host) -> float:
     return x509.load_pem_x509_certificate(host.certificate.read_bytes()).not_valid_after_utc.timestamp()
 
 
-async def _prepare(configuration: Configuration, bundle: Bundle, path: Path, clock: Clock) -> None:
-    await migrate(configuration.database_url, clock, busy_timeout=configuration.store.busy_timeout)
+async def _prepare(configuration: Configuration, bundle: Bundle, path: Path, clock: Clock, *, migrating: bool) -> None:
+    if migrating:
+        await migrate(configuration.database_url, clock, busy_timeout=configuration.store.busy_timeout)
+    else:
+        await (await open_rows(configuration, clock)).close()
     await make_feed(configuration, bundle, path, clock).prepare()
 
 

@@ -67,8 +67,33 @@ def listen(settings: Any, log: Any, configuration: Configuration, path: Path, pr
     return opened
 
 
+def close_and_remove(listeners: Sequence[Any]) -> None:
+    """Close them for good; a unix socket goes with its file, where nobody has removed that yet."""
+    for listener in listeners:
+        if listener.sock.family is socket.AF_UNIX:
+            Path(address_of(listener.sock)).unlink(missing_ok=True)
+        listener.close()
+
+
+def adopt(descriptors: Sequence[int], settings: Any, log: Any) -> list[Any]:
+    """Gunicorn's sockets for those that this process was born with: another master's, or systemd's."""
+    adopted = []
+    for descriptor in descriptors:
+        with socket.socket(fileno=os.dup(descriptor)) as examined:
+            name = examined.getsockname()
+        address = name if isinstance(name, str) else name[:2]
+        adopted.append(_kind_of(address)(address, settings, log, fd=descriptor))
+    return adopted
+
+
+def _kind_of(address: Any) -> Any:
+    if isinstance(address, str):
+        return sock.UnixSocket
+    return sock.TCP6Socket if ":" in address[0] else sock.TCPSocket
+
+
 def _open(address: Any, settings: Any, log: Any) -> Any:
-    kind = sock.UnixSocket if isinstance(address, str) else sock.TCP6Socket if ":" in address[0] else sock.TCPSocket
+    kind = _kind_of(address)
     left = _TRIES
     while True:
         left -= 1

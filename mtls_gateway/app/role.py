@@ -79,7 +79,9 @@ class RoleWorker(Worker):
             # gunicorn's own handler has heard it before ours was there.
             stop.set()
         loop.set_exception_handler(_log_exception)
+        starting = asyncio.ensure_future(self._leave_with_the_master())
         async with self.serving():
+            starting.cancel()
             # What is there now stays; only what requests make is looked through.
             gc.collect()
             gc.freeze()
@@ -97,6 +99,14 @@ class RoleWorker(Worker):
             metrics.WORKERS.labels(self.role).set(0)
             beating = asyncio.ensure_future(self._beat())
         beating.cancel()
+
+    async def _leave_with_the_master(self) -> None:
+        """While it starts, for as long as that takes: without a master nobody would end it."""
+        # The kernel tells nobody: it has to be asked.
+        while os.getppid() == self.ppid:  # noqa: ASYNC110
+            await asyncio.sleep(_BEAT)
+        _LOG.error("the master has gone; %s does not begin", self.role)
+        os._exit(1)
 
     async def _beat(self) -> None:
         """Drain under the master's eye: a worker that drains is not one that hangs."""

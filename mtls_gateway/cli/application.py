@@ -65,6 +65,7 @@ def options(
 options.__doc__ = app.info.help
 
 app.command("serve")(running.serve)
+app.command("upgrade")(running.upgrade)
 app.command("clerk")(running.clerk)
 app.command("check-config")(running.check_config)
 app.command("doctor")(running.doctor)

@@ -1,4 +1,4 @@
-"""``mtls-gateway serve``, ``check-config``, ``demo``, ``demo-check``."""
+"""``mtls-gateway serve``, ``upgrade``, ``check-config``, ``demo``, ``demo-check``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,32 @@ from mtls_gateway.cli.settings import settings_of
 def serve(context: typer.Context) -> None:
     """Run the gateway.
 
-    Until told to stop by SIGTERM; SIGHUP reloads the configuration.
+    Until told to stop by SIGTERM; SIGHUP reloads the configuration, SIGUSR2 takes the program that is installed now.
     """
     from mtls_gateway.app.serve import serve as serve_until_stopped
 
     serve_until_stopped(settings_of(context).config)
+
+
+def upgrade(context: typer.Context) -> None:
+    """Replace the running program by the one that is installed now.
+
+    Without a stop: the new one takes over when all of it serves. Otherwise everything stays as it was; why is
+    said, and the exit status is 1.
+    """
+    from mtls_gateway.app.upgrade_outcome import ask_for_upgrade
+    from mtls_gateway.errors import StateError
+
+    settings = settings_of(context)
+    found = ask_for_upgrade(settings.configuration())
+    if found.outcome != "taken":
+        raise StateError(f"upgrade refused, everything stays as it was: {found.said}")
+    done(
+        settings,
+        f"version {found.version} serves (pid {found.master}); the one before drains",
+        version=found.version,
+        master=found.master,
+    )
 
 
 def clerk(context: typer.Context) -> None:

@@ -32,6 +32,8 @@ class Operations(Section):
     access_log: LogFile | None = None
     #: A worker that has not reported for so long is replaced.
     worker_timeout: Annotated[int, Field(ge=2)] = 30
+    #: How long the new program of an upgrade may take until it serves; after that the old one stays.
+    upgrade_timeout: Seconds = 300.0
     #: With less than this left on the state directory's file system, /readyz says no.
     disk_reserve: Octets = 64 * 1024**2
     #: How often sessions, locked users and certificates are counted for the metrics.

@@ -78,8 +78,13 @@ class Listener:
         self._pause = None
         self._worker.readiness.add_reader(self._listening.fileno(), self._acceptable)
 
+    def close(self) -> None:
+        """Accept no more, for good; other processes that have the socket go on. Nobody else waits at a closed door."""
+        self.stop()
+        self._listening.close()
+
     def stop(self) -> None:
-        """Accept no more; the socket stays open for other workers."""
+        """Accept no more; the socket stays open."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None

@@ -91,6 +91,7 @@ def test_a_machine_is_set_up_and_set_up_again(tmp_path: Path) -> None:
         find /opt/mtls-gateway -perm /022 -not -type l
         ls /usr/lib/systemd/system | grep mtls-gateway
         systemd-analyze verify --man=no mtls-gateway.service mtls-gateway-signer.service mtls-gateway-backup.timer
+        systemd-analyze verify --man=no mtls-gateway.socket
         """,
     )
     first, again, as_user, files = re.split(r"^== .*\n", said, flags=re.MULTILINE)

@@ -35,7 +35,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_has_nothing_to_say_against_them(tmp_path: Path) -> None:
-    units = [Path(shutil.copy(unit, tmp_path)) for unit in [*SERVICES, *UNITS.glob("*.timer")]]
+    units = [Path(shutil.copy(unit, tmp_path)) for unit in [*SERVICES, *UNITS.glob("*.timer"), *UNITS.glob("*.socket")]]
     for unit in units:
         # Verified are also the programs, which are installed nowhere here; documentation likewise.
         text = unit.read_text(encoding="utf-8").replace("/opt/mtls-gateway/current/bin/mtls-gateway", "/bin/true")
@@ -99,7 +99,7 @@ def test_the_filter_refuses_what_the_unit_does_not_allow() -> None:
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_the_gateway_serves_reloads_and_ends_within_what_its_unit_leaves_it(tmp_path: Path) -> None:
+def test_the_gateway_serves_reloads_upgrades_and_ends_within_what_its_unit_leaves_it(tmp_path: Path) -> None:
     material, ports = prepared(tmp_path / "demo", {})
     words = ["-m", "mtls_gateway", "--config", str(material.configuration), "serve"]
     log = material.log("gateway")
@@ -107,7 +107,9 @@ def test_the_gateway_serves_reloads_and_ends_within_what_its_unit_leaves_it(tmp_
         wait_until_it_answers("the gateway", master, ports.operations, "/readyz", log)
         os.kill(master.pid, signal.SIGHUP)
         text = log.read_text
-        assert eventually(lambda: text().count("gateway is serving") >= 4, 40.0), text()
+        assert eventually(lambda: "reload done" in text(), 40.0), text()
+        os.kill(master.pid, signal.SIGUSR2)
+        assert eventually(lambda: "upgrade done" in text(), 60.0), text()
     assert "Traceback" not in text() and "not permitted" not in text(), text()
 
 

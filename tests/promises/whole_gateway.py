@@ -161,16 +161,19 @@ class WholeGateway:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def metric(self, name: str, **labels: str) -> float:
-        """A figure of /metrics, summed over whatever labels are not given; 0 when it is not there."""
+    def metrics(self) -> str:
+        """All of /metrics."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports.operations, timeout=10)
         try:
             connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
+            return connection.getresponse().read().decode()
         finally:
             connection.close()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A figure of /metrics, summed over whatever labels are not given; 0 when it is not there."""
         total = 0.0
-        for line in text.splitlines():
+        for line in self.metrics().splitlines():
             found = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
             if found and labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', found[1] or "")).items():
                 total += float(found[2])
