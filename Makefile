@@ -1,7 +1,7 @@
 # A fresh machine needs python3 (3.11 or newer), its venv module, and make; everything else is set up here.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-check test lint format bench issuing-app issuing-app-signed clean
+.PHONY: help setup demo demo-check test lint format bench endurance issuing-app issuing-app-signed clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -53,6 +53,9 @@ format: $(VENV)/installed ## ruff's formatter over everything
 
 bench: $(VENV)/installed ## the figures, as ratios against nginx on this machine
 	@$(RUN) -m benchmarks
+
+endurance: $(VENV)/installed ## a quarter of an hour of reloads, upgrades and kill -9 under load (see docs/endurance.md)
+	@$(RUN) -m benchmarks.endurance
 
 issuing-app: ## 証明書発行アプリ for Windows, in build/issuing-app (DOMAIN=example.co.jp pins it to the bank)
 	@$(MAKE) --no-print-directory -f deploy/issuing-app/Makefile OUT=$(BUILD)/issuing-app

@@ -54,6 +54,13 @@ class Material:
         """A new client certificate of the issuing CA."""
         return self._make(name, self.issuing)
 
+    def another_server(self, number: int) -> tuple[Path, Path]:
+        """A new key for both hosts: its certificate's chain, and the key."""
+        held = self._make(f"server-{number}", self.issuing, names=(PUBLIC_NAME, CERTIFICATE_NAME))
+        chain = self.directory / f"server-{number}-chain.pem"
+        chain.write_bytes(self._pem(held) + self._pem(self.issuing))
+        return chain, held.key_file
+
     def crl(self, entries: int, revoked: tuple[int, ...] = ()) -> bytes:
         """A CRL of the issuing CA, DER, with a higher number than any before."""
         self._number += 1

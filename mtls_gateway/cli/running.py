@@ -22,10 +22,10 @@ def serve(context: typer.Context) -> None:
 
 
 def upgrade(context: typer.Context) -> None:
-    """Replace the running program by the one that is installed now.
+    """Have the installed version take over.
 
-    Without a stop: the new one takes over when all of it serves. Otherwise everything stays as it was; why is
-    said, and the exit status is 1.
+    From the running one, without a stop, when all of it serves. Otherwise everything stays as it was; why is said, and
+    the exit status is 1.
     """
     from mtls_gateway.app.upgrade_outcome import ask_for_upgrade
     from mtls_gateway.errors import StateError
