@@ -26,10 +26,13 @@ from mtls_gateway.store.opening import Store
 
 SECONDS = 300.0
 _EVERY = 2.0
-_ROLES = ("gateway", "portal", "clerk", "signer", "master")
+#: How often each is the one: without a master nobody is served until it has been started again.
+_ROLES = {"gateway": 4, "portal": 4, "signer": 3, "clerk": 2, "master": 1}
 _NAMES = 5_000
 #: Of those who stay signed in from the beginning to the end, and of those who come and go.
 _STAYING, _COMING = 4, 3
+#: Between two tries of the same. Seconds.
+_PAUSE = 0.2
 #: Seconds within which a revocation must have reached everything.
 _PROMISED = 1.0
 #: How long what is under way is waited for at the end.
@@ -45,6 +48,9 @@ class World:
         self._ledger = ledger
         self._stop = threading.Event()
         self._enrolled: list[Person] = []
+        self._last_look: dict[str, float] = {}
+        #: Seconds between two pages that somebody who had signed in was given.
+        self.longest_wait = 0.0
         works: list[Callable[[], None]] = [self._enrol, self._enrol, self._revoke, self._look_at_revoked]
         works += [lambda one=person: self._stay(one) for person in staying]  # type: ignore[misc]
         works += [self._come_and_go] * _COMING
@@ -80,7 +86,10 @@ class World:
         self._stop.wait(0.3)
 
     def _stay(self, person: Person) -> None:
-        self._ledger.tried("look", lambda: self._people.look(person))
+        if self._ledger.tried("look", lambda: self._people.look(person)):
+            now = time.monotonic()
+            self.longest_wait = max(self.longest_wait, now - self._last_look.get(person.user_id, now))
+            self._last_look[person.user_id] = now
         self._ledger.tried("transfer", lambda: self._people.transfer(person))
         self._stop.wait(0.05)
 
@@ -91,7 +100,7 @@ class World:
         for _ in range(4):
             if self._ledger.tried("sign-in", lambda: self._people.sign_in(person)):
                 self._ledger.tried("transfer", lambda: self._people.transfer(person))
-            self._stop.wait(0.2)
+            self._stop.wait(_PAUSE)
         self._enrolled.append(person)
 
     def _revoke(self) -> None:
@@ -100,23 +109,25 @@ class World:
             return
         if not self._ledger.tried("sign-in", lambda: self._people.sign_in(person)):
             self._enrolled.append(person)
+            self._stop.wait(_PAUSE)
             return
         self._people.revoke(person)
         self._ledger.did("revocation")
         until = time.monotonic() + 2 * _PROMISED
         while time.monotonic() < until:
-            self._ledger.tried("request of one revoked", lambda: self._people.is_refused(person, _PROMISED))
+            if not self._ledger.tried("request of one revoked", lambda: self._people.is_refused(person, _PROMISED)):
+                self._stop.wait(_PAUSE)
 
     def _look_at_revoked(self) -> None:
         for person in random.sample(self._ledger.revoked, min(8, len(self._ledger.revoked))):
             if self._goes_on():
                 self._ledger.tried("request of one revoked", lambda one=person: self._people.is_refused(one, _PROMISED))  # type: ignore[misc]
-        self._stop.wait(0.2)
+        self._stop.wait(_PAUSE)
 
     def _somebody(self) -> Person | None:
         with suppress(IndexError):
             return self._enrolled.pop(0)
-        self._stop.wait(0.2)
+        self._stop.wait(_PAUSE)
         return None
 
 
@@ -130,14 +141,16 @@ def _kill(bank: Bank, seconds: float) -> Counter[str]:
             time.sleep(min(following - now, until - now))
             continue
         following += _EVERY
-        role = chance.choice(_ROLES)
-        found = bank.service.processes(role)
-        if found:
-            with suppress(ProcessLookupError):
-                os.kill(chance.choice(found), signal.SIGKILL)
-                killed[role] += 1
-        else:
-            killed[f"{role} (none was there)"] += 1
+        there = {role: pids for role in _ROLES if (pids := bank.service.processes(role))}
+        if len(there) < len(_ROLES):
+            # One that is still beginning would never get to have any others.
+            del there["master"]
+        if not there:
+            continue
+        role = chance.choices(list(there), [_ROLES[role] for role in there])[0]
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(there[role]), signal.SIGKILL)
+            killed[role] += 1
     return killed
 
 
@@ -185,7 +198,7 @@ def run(folder: Path, seconds: float) -> bool:
         staying = [person for _ in range(_STAYING) if (person := people.enrol(lambda: True)) is not None]
         for person in staying:
             people.sign_in(person)
-        with World(bank, people, ledger, staying):
+        with World(bank, people, ledger, staying) as world:
             killed = _kill(bank, seconds)
         _look_at_the_end(bank, people, ledger, staying)
         tracebacks = bank.log.count("Traceback")
@@ -198,6 +211,7 @@ def run(folder: Path, seconds: float) -> bool:
         "done": dict(ledger.done),
         "failed": dict(ledger.failed.most_common()),
         "failed_of_all": f"{ledger.failed.total()} of {ledger.done.total() + ledger.failed.total()}",
+        "longest_wait_seconds": round(world.longest_wait, 1),
         "acknowledged_certificates": len(ledger.enrolled),
         "acknowledged_revocations": len(ledger.revoked),
         "tracebacks": tracebacks,
