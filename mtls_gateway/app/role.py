@@ -66,6 +66,9 @@ class RoleWorker(Worker):
     def run(self) -> None:
         """Gunicorn's main loop of a worker."""
         setproctitle(f"mtls-gateway: {self.role}")
+        # The master's; whoever sends them to all processes means no harm.
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         logging.getLogger().setLevel(logging.INFO)
         uvloop.run(self._live())
 

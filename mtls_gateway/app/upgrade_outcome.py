@@ -16,6 +16,8 @@ from mtls_gateway.errors import StateError
 
 _LOG = logging.getLogger(__name__)
 _LOOK_EVERY: Final = 0.1
+#: Part of what gunicorn calls its master.
+_TITLE: Final = b"master [mtls-gateway]"
 #: Beyond the time that the new program has: to be asked, and to end where it must be ended. Seconds.
 _BEYOND: Final = 60.0
 
@@ -50,18 +52,18 @@ def ask_for_upgrade(configuration: Configuration) -> UpgradeOutcome:
     """
     pid_file = configuration.state / "run" / "master.pid"
     before = _identity(configuration)
+    master = _master(pid_file)
+    if master is None:
+        raise StateError(f"{pid_file} names no running master; start it with: mtls-gateway serve")
     try:
-        master = int(pid_file.read_text())
         os.kill(master, signal.SIGUSR2)
-    except (OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise StateError(f"{pid_file}: the master is another user's; run this as that user") from error
-        raise StateError(f"{pid_file} names no running master; start it with: mtls-gateway serve") from error
+    except OSError as error:
+        raise StateError(f"the master (pid {master}) cannot be asked: {error.strerror}; run this as its user") from error
     until = time.monotonic() + configuration.operations.upgrade_timeout + configuration.timeouts.drain + _BEYOND
     while time.monotonic() < until:
         if _identity(configuration) != before:
             return UpgradeOutcome(**json.loads(_file(configuration).read_text(encoding="utf-8")))
-        if not _lives(master) and pid_file.exists() and not _lives(int(pid_file.read_text() or 0)):
+        if _master(pid_file) is None:
             break
         time.sleep(_LOOK_EVERY)
     raise StateError(f"the master (pid {master}) has not answered; its log says what it does")
@@ -79,11 +81,11 @@ def _identity(configuration: Configuration) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _lives(pid: int) -> bool:
+def _master(pid_file: Path) -> int | None:
+    """The master that the file names. Not whatever else may have its number by now: a signal would end that."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        pid = int(pid_file.read_text())
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if _TITLE in title else None
