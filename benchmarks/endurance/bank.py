@@ -19,8 +19,9 @@ from mtls_gateway.app.rows import open_rows
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo import cast
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material, Ports, make_material
-from mtls_gateway.demo.run import free_ports, left_running, process, wait_until_it_answers
+from mtls_gateway.demo.run import left_running, process, wait_until_it_answers
 from mtls_gateway.store.opening import Store
 
 T = TypeVar("T")

@@ -58,7 +58,9 @@ def ask_for_upgrade(configuration: Configuration) -> UpgradeOutcome:
     try:
         os.kill(master, signal.SIGUSR2)
     except OSError as error:
-        raise StateError(f"the master (pid {master}) cannot be asked: {error.strerror}; run this as its user") from error
+        raise StateError(
+            f"the master (pid {master}) cannot be asked: {error.strerror}; run this as its user"
+        ) from error
     until = time.monotonic() + configuration.operations.upgrade_timeout + configuration.timeouts.drain + _BEYOND
     while time.monotonic() < until:
         if _identity(configuration) != before:

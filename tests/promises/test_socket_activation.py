@@ -16,8 +16,9 @@ import pytest
 
 from mtls_gateway.demo.cast import PUBLIC_HOST
 from mtls_gateway.demo.client import Browser
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material, Ports
-from mtls_gateway.demo.run import end, free_ports, process, wait_until_it_answers
+from mtls_gateway.demo.run import end, process, wait_until_it_answers
 from tests.promises.whole_gateway import configure, eventually, prepared
 
 
