@@ -29,7 +29,7 @@ def test_a_process_that_has_the_number_of_a_dead_master_is_left_alone(tmp_path: 
         (tmp_path / "run" / "master.pid").write_text(str(other.pid))
         with pytest.raises(StateError, match="names no running master"):
             ask_for_upgrade(configuration_for(tmp_path, "127.0.0.1:1", "127.0.0.1:2"))
-        assert other.communicate(b"\n", timeout=20) == (None, None)
+        other.communicate(b"\n", timeout=20)
         assert other.returncode == 0
     finally:
         other.kill()

@@ -351,7 +351,8 @@ def test_with_both_masters_killed_the_port_is_free_and_the_next_one_starts(
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     # Long before those who drain have done so.
-    assert eventually(lambda: not port_is_taken(gateway.port), 10.0)
+    ports = (gateway.port, gateway.ports.operations)
+    assert eventually(lambda: not any(map(port_is_taken, ports)), 20.0)
     words = ["-m", "mtls_gateway", "--config", str(gateway.material.configuration), "serve"]
     log = tmp_path / "again.log"
     with process(log, words) as again:
