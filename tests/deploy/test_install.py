@@ -115,6 +115,7 @@ def test_a_machine_is_set_up_and_set_up_again(tmp_path: Path) -> None:
         "mtls-gateway-backup.timer",
         "mtls-gateway-signer.service",
         "mtls-gateway.service",
+        "mtls-gateway.socket",
     ]
 
 
