@@ -196,7 +196,11 @@ static void count_one(struct connection *connection) {
     struct run *run = connection->run;
     if (run->measuring) {
         run->count++;
-        histogram_add(&run->latencies, monotonic() - connection->began);
+        uint64_t taken = monotonic() - connection->began;
+        histogram_add(&run->latencies, taken);
+        if (run->options.interval > 0) {
+            histogram_add(&run->lately, taken);
+        }
         if (run->count >= (uint64_t)run->options.maximum_count) {
             run->stopping = true;
         }
