@@ -27,7 +27,7 @@ from benchmarks.client import Client
 from benchmarks.figures import HEADING, Answers, Question
 from benchmarks.gateway import Gateway
 from benchmarks.generator import BROWSER_HEADERS, Generator, Target, backend, load_program
-from benchmarks.machine import BenchmarkError, anonymous
+from benchmarks.machine import BenchmarkError, anonymous, await_rest
 from benchmarks.material import Material
 from benchmarks.peers import nginx
 
@@ -95,6 +95,9 @@ class _Lengths:
                 )
                 for entries in self._plan.entries
             }
+            # After its start the clerk compiles each list once more.
+            for each in running.values():
+                await_rest(each.target.watched[0])
             for name, question in zip(("handshakes", "requests"), _QUESTIONS, strict=True):
                 self._ask(generator, name, question, running)
 
@@ -234,6 +237,7 @@ def _new_lists(build: Path, material: Material, generator: Generator, port: int,
     with gateway.running("gateway", build / "gateway-new", material, port, users, crl_entries=entries) as running:
         (worker,) = running.workers
         arrivals.make()
+        await_rest(running.target.watched[0])
         with _Load(generator, running, _USER) as load:
             time.sleep(2 + _CALM)
             # The first list makes what is made once; memory is compared from there on.

@@ -116,6 +116,8 @@ struct run {
     uint64_t opened;
     int in_flight;
     int held;
+    /* Connections whose handshake is under way. */
+    int greeting;
     bool measuring;
     bool stopping;
     uint64_t count;

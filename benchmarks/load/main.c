@@ -16,7 +16,7 @@
 /* A connection that does nothing for so long is an error. */
 #define SILENCE (15 * UINT64_C(1000000000))
 #define SECOND 1e9
-/* With mode idle: how many connect at a time. */
+/* With mode idle, and with pauses: how many connect at a time. */
 #define OPENING 64
 
 static volatile sig_atomic_t told_to_stop;
@@ -97,6 +97,10 @@ static void tend(struct run *run) {
         struct connection *connection = &run->connections[index];
         if (connection->state == CONNECTION_CLOSED) {
             if (idle && (run->lost > 0 || run->in_flight - run->held >= OPENING)) {
+                continue;
+            }
+            /* Who rests between requests is not in a hurry: thousands that greet at once would time out. */
+            if (run->options.pause_ms > 0 && run->greeting >= OPENING) {
                 continue;
             }
             connection_open(connection);
