@@ -47,7 +47,7 @@ class Plan:
         """``quick``: under five minutes."""
         if quick:
             return Plan(True, 5, 0.5, 1_000, (100_000,))
-        return Plan(False, 5, 4.0, 4_000, (10_000, 100_000, 1_000_000))
+        return Plan(False, 5, 3.0, 4_000, (10_000, 100_000, 1_000_000))
 
 
 _PROXYING = (

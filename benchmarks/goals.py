@@ -26,7 +26,6 @@ AT_MOST = {
     "requests_256_p99_vs_nginx_lua": 1.5,
     "new_crl_seconds_disturbed": 1.0,
     "new_crl_worker_mb_grown": 8.0,
-    "new_crl_effect_vs_nginx_reload": 1.0,
     "revocation_worst_seconds": 1.0,
     "memory_moved_mb": 32.0,
 }
