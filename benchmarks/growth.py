@@ -14,14 +14,15 @@ import os
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import gateway, look_ups, workers
 from benchmarks.gateway import Gateway
 from benchmarks.generator import BROWSER_HEADERS, Generator, backend, load_program
 from benchmarks.idle import held
-from benchmarks.machine import BenchmarkError, await_rest
+from benchmarks.machine import BenchmarkError, await_rest, descendants, processor_seconds
 from benchmarks.material import Material
 from benchmarks.picture import Series, chart
 
@@ -41,12 +42,14 @@ class Plan:
     look_ups: tuple[int, ...]
     rounds: int
     seconds: float
+    #: Seconds of rest: a minute has one census.
+    rest: float
 
     @staticmethod
     def of(quick: bool) -> Plan:
         if quick:
-            return Plan((10, 1_000, 5_000), (1, 10_000), (1, 1_000, 20_000), 3, 1.0)
-        return Plan((10, 100, 1_000, 3_000, 10_000), (1, 1_000, 100_000, 1_000_000), look_ups.SIZES, 5, 3.0)
+            return Plan((10, 1_000, 5_000), (1, 10_000), (1, 1_000, 20_000), 3, 1.0, 5.0)
+        return Plan((10, 100, 1_000, 3_000, 10_000), (1, 1_000, 100_000, 1_000_000), look_ups.SIZES, 5, 3.0, 60.0)
 
 
 def _microseconds(generator: Generator, running: Gateway, connections: int, plan: Plan, pause: int = 0) -> float:
@@ -83,7 +86,7 @@ def _by_connections(build: Path, material: Material, generator: Generator, port:
                 resting.append((float(count), _microseconds(generator, running, 32, plan)))
             pause = max(1, round(count / _OFFERED * 1_000))
             # Once: opening thousands takes longer than asking.
-            once = plan if count <= 1_000 else Plan(plan.connections, plan.crowds, plan.look_ups, 1, 2 * plan.seconds)
+            once = plan if count <= 1_000 else replace(plan, rounds=1, seconds=2 * plan.seconds)
             asking.append((float(count), _microseconds(generator, running, count, once, pause)))
             print(
                 f"{count:>12,} connections: {resting[-1][1]:.0f} us beside them, {asking[-1][1]:.0f} us by them",
@@ -111,7 +114,17 @@ def _by_users(build: Path, material: Material, generator: Generator, port: int, 
         for crowd, running in started.items():
             found.append((float(crowd), _microseconds(generator, running, 32, plan)))
             print(f"{crowd:>12,} users with a session each: {found[-1][1]:.0f} us", flush=True)
+        for crowd, used in _resting(started, plan.rest).items():
+            print(f"{crowd:>12,} users, nobody asks: {used:.2f} processor seconds in {plan.rest:g} s", flush=True)
     return [Series("users with a certificate and a session each", found)]
+
+
+def _resting(started: dict[int, Gateway], seconds: float) -> dict[int, float]:
+    """Processor seconds of each while nobody asks: the census, which counts rows every minute, and all that polls."""
+    pids = {crowd: descendants(running.target.watched[0]) for crowd, running in started.items()}
+    before = {crowd: processor_seconds(found) for crowd, found in pids.items()}
+    time.sleep(seconds)
+    return {crowd: processor_seconds(found) - before[crowd] for crowd, found in pids.items()}
 
 
 def _draw(out: Path, name: str, picture: str) -> None:
