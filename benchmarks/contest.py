@@ -65,8 +65,8 @@ _WHOLE_JOB = (
 )
 #: The same offered load for whoever answers, about a third of what a core can do: the faster one is not asked more.
 _PACED = (
-    Question("whole job, 32 connections, paced", "requests", 32, more=("--pause-ms", "15"), browser=True),
-    Question("whole job, 256 connections, paced", "requests", 256, more=("--pause-ms", "120"), browser=True),
+    Question("whole job, 32 connections, paced", "requests", 32, more=("--pause-ms", "15"), browser=True, warm=1.0),
+    Question("whole job, 256 connections, paced", "requests", 256, more=("--pause-ms", "120"), browser=True, warm=3.0),
 )
 
 
@@ -138,7 +138,7 @@ class Contest:
                 headers=self._headers(target) if question.browser else (),
                 path=question.path,
                 more=question.more,
-                warm=0.3,
+                warm=question.warm,
             )
         except NothingDone:
             if seconds > 4 * self.plan.seconds:
