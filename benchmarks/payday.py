@@ -41,6 +41,8 @@ class Costs:
     turn: float = 0.005
     #: To write down when one session was last used: each worker does that for all of its own in one turn.
     note: float = 0.00006
+    #: Of every worker of every machine, for each sign-in anywhere: it reads the session before its browser comes.
+    newcomer: float = 0.0012
     #: The bank's own answers to the replayed form, as this bank's take.
     bank: float = 0.15
     #: Workers on each machine.
@@ -117,16 +119,19 @@ def simulate(users: int, machines: int, costs: Costs, assumptions: Assumptions) 
     for _ in range(_SIGN_INS):
         now += source.expovariate(rate)
         arrivals.append(now)
+    # What every worker does for each sign-in anywhere is missing to those that it serves.
+    newcomers = rate * costs.newcomer
+    slowed = costs.worker / (1 - min(0.9, newcomers))
     # Where a sign-in goes, and what part of the station's mean it takes there; None: the bank.
     way: list[tuple[list[_Station] | None, float]] = [
-        (workers, costs.worker / 2),
+        (workers, slowed / 2),
         (portals, costs.portal / 2),
         ([turn] * machines, costs.turn),
         (None, costs.bank),
         ([turn] * machines, costs.turn),
         ([turn] * machines, costs.turn),
         (portals, costs.portal / 2),
-        (workers, costs.worker / 2),
+        (workers, slowed / 2),
     ]
     events = [(at, number, 0) for number, at in enumerate(arrivals)]
     # Each worker by its own clock.
@@ -158,7 +163,7 @@ def simulate(users: int, machines: int, costs: Costs, assumptions: Assumptions) 
         sign_ins_per_second=round(rate, 2),
         p50=round(waited[len(waited) // 2], 3),
         p99=round(waited[int(len(waited) * 0.99)], 3),
-        workers=round(rate * costs.worker / costs.workers / machines, 3),
+        workers=round(rate * costs.worker / costs.workers / machines + newcomers, 3),
         portals=round(rate * costs.portal / machines, 3),
         turn=round(rate * 3 * costs.turn + batch * writers / _NOTE_EVERY, 3),
     )

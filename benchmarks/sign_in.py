@@ -17,8 +17,9 @@ from benchmarks.enrolment import processor_by_role
 from mtls_gateway.demo import cast
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
 from mtls_gateway.demo.client import Browser
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material, Ports, make_material
-from mtls_gateway.demo.run import free_ports, process, wait_until_it_answers
+from mtls_gateway.demo.run import process, wait_until_it_answers
 from mtls_gateway.demo.visit import place
 
 _CERTIFICATE = "good"
