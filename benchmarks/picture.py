@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 74
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 40, 40, 74
 #: Told apart by their dashes too, for whoever does not tell colours apart.
 _STROKES = (("#1f6fb2", ""), ("#c2571a", "6 3"), ("#3f8f4f", "2 3"), ("#8a4fb0", "9 3 2 3"))
 
