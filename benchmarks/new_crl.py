@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import gateway
@@ -39,9 +39,8 @@ _QUESTIONS = (
 #: The load that goes on: so many connections, each resting so long after an answer: a part of what a core can do.
 _CONNECTIONS = 64
 _PAUSE_MS = 100
-#: Seconds of one line of the load's, before the first list, and after each.
+#: Seconds of one line of the load's.
 _INTERVAL = 0.5
-_CALM = 8.0
 _PATIENCE = 60.0
 #: How often the revoked client asks: the resolution of the time from file to effect.
 _EVERY = 0.02
@@ -55,11 +54,13 @@ class Plan:
     rounds: int
     seconds: float
     lists: int
+    #: Seconds of load before the first list.
+    calm: float
 
     @staticmethod
     def of(quick: bool) -> Plan:
         """``quick``: within about forty seconds."""
-        return Plan((0, 100_000), 3, 0.5, 2) if quick else Plan((0, 10_000, 100_000, 1_000_000), 7, 2.0, 5)
+        return Plan((0, 100_000), 3, 0.5, 2, 5.0) if quick else Plan((0, 10_000, 100_000, 1_000_000), 7, 2.0, 5, 10.0)
 
 
 def _label(entries: int) -> str:
@@ -239,7 +240,7 @@ def _new_lists(build: Path, material: Material, generator: Generator, port: int,
         arrivals.make()
         await_rest(running.target.watched[0])
         with _Load(generator, running, _USER) as load:
-            time.sleep(2 + _CALM)
+            time.sleep(2 + plan.calm)
             # The first list makes what is made once; memory is compared from there on.
             first_list = time.monotonic() - load.began
             taken = [arrivals.to_gateway(running, "victim0")]
@@ -304,9 +305,9 @@ def figures(plan: Plan) -> dict[str, float]:
 def main() -> int:
     """Print the figures; the last line is JSON."""
     lengths = tuple(sorted(int(word) for word in sys.argv[1:]))
-    plan = Plan.of(quick=bool(os.environ.get("QUICK")))
+    plan = Plan.of(quick=os.environ.get("QUICK", "") not in ("", "0"))
     if lengths:
-        plan = Plan(lengths, plan.rounds, plan.seconds, plan.lists)
+        plan = replace(plan, entries=lengths)
     print(HEADING)
     try:
         found = figures(plan)
