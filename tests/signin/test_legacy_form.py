@@ -35,7 +35,7 @@ async def checking(
 ) -> AsyncIterator[PasswordChecker]:
     async with applications.running(application) as backend:
         configuration = settings.configure(backend, legacy, directory)
-        async with LegacyClient(configuration.legacy.backends, configuration.timeouts) as http:
+        async with LegacyClient(configuration.timeouts) as http:
             yield make_checkers(configuration, http, NoHashes(), SystemClock())[site]
 
 
@@ -181,7 +181,7 @@ async def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
 
 async def test_a_backend_that_is_down_decides_nothing(tmp_path: Path, free_port: int) -> None:
     configuration = settings.configure(f"http://127.0.0.1:{free_port}", PLAIN, tmp_path)
-    async with LegacyClient(configuration.legacy.backends, configuration.timeouts) as http:
+    async with LegacyClient(configuration.timeouts) as http:
         checker = make_checkers(configuration, http, NoHashes(), SystemClock())[Site.PUBLIC]
         with pytest.raises(LegacyUnavailable, match="no legacy backend takes connections"):
             await checker.check(USER, PASSWORD, CALLER)
