@@ -178,6 +178,8 @@ class Legacy(Section):
     #: What becomes of a session whose backend is out. ``strict``: the legacy session lives there and nowhere else, so
     #: its requests are answered 503. ``prefer``: the backends share their sessions, so another one serves it.
     affinity: Literal["strict", "prefer"] = "strict"
+    #: Of ``backends``: those that keep their sessions but get no new ones, so that they can be taken out afterwards.
+    draining: tuple[str, ...] = ()
     health_check: HealthCheck = HealthCheck()
     ejection: Ejection = Ejection()
     #: A backend that comes back gets a share of what is new that grows for so long; 0: all of it at once.
@@ -203,4 +205,9 @@ class Legacy(Section):
             scheme, _, rest = backend.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest.rstrip("/"):
                 raise ValueError(f"backends: {backend!r} is not http://HOST:PORT or https://HOST:PORT")
+        for backend in self.draining:
+            if backend not in self.backends:
+                raise ValueError(f"draining: {backend!r} is not one of backends")
+        if set(self.draining) == set(self.backends):
+            raise ValueError("draining names all backends: nobody could sign in; close the service instead")
         return self

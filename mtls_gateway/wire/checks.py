@@ -44,9 +44,9 @@ class HealthChecks:
         self._random = Random()  # noqa: S311
 
     async def run(self) -> None:
-        """Check for ever; at most one check of a backend is under way."""
+        """Check until cancelled; at most one check of a backend is under way. Without checks it only waits."""
         if not self._settings.active:
-            return
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as tasks:
             for backend in self._backends:
                 tasks.create_task(self._check_for_ever(backend))

@@ -189,7 +189,7 @@ class Exchange:
     def backend_unavailable(self, reason: str) -> None:
         """There is no connection to be had."""
         if self.phase is _CONNECTING:
-            self._frontend.guarded(self.answer_built_in, *self._pool.answer_for(reason))
+            self._frontend.guarded(self.answer_built_in, *self._pool.answer_for(self.bound_to, reason))
 
     # --- the request ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ none can serve, the exchange is told so at once: nothing waits for time-outs tha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import ceil
 from random import Random
 from typing import Literal
@@ -16,17 +17,22 @@ from mtls_gateway.wire.refusal import UNAVAILABLE
 
 
 class Pool:
-    """The backends of a route. ``affinity`` as ``legacy.affinity``."""
+    """The backends of a route. ``affinity`` and ``draining`` as in ``config.Legacy``."""
 
-    __slots__ = ("_by_address", "_only", "_random", "_strict", "_waiting_limit", "backends")
+    __slots__ = ("_by_address", "_draining", "_only", "_random", "_strict", "_waiting_limit", "backends")
 
     def __init__(
-        self, backends: list[Backend], waiting_limit: int, affinity: Literal["strict", "prefer"] = "strict"
+        self,
+        backends: list[Backend],
+        waiting_limit: int,
+        affinity: Literal["strict", "prefer"] = "strict",
+        draining: Collection[str] = (),
     ) -> None:
         #: In the order of the configuration.
         self.backends = backends
         self._waiting_limit = waiting_limit
         self._strict = affinity == "strict"
+        self._draining = frozenset(draining)
         self._by_address = {backend.url: backend for backend in backends}
         #: With a single one there is nothing to choose.
         self._only = backends[0] if len(backends) == 1 else None
@@ -86,10 +92,12 @@ class Pool:
         return None
 
     def _in_turn(self) -> list[Backend]:
+        """Those that get what is new, beginning anywhere."""
         if self._only is not None:
             return self.backends
         first = self._random.randrange(len(self.backends))
-        return self.backends[first:] + self.backends[:first]
+        backends = self.backends[first:] + self.backends[:first]
+        return [backend for backend in backends if backend.url not in self._draining]
 
     def preferred(self) -> tuple[str, ...]:
         """Addresses for a new session, the best first, for who opens it elsewhere; empty: all are out."""
@@ -99,16 +107,18 @@ class Pool:
         )
         return tuple(backend.url for backend in worth)
 
-    def answer_for(self, reason: str) -> tuple[int, bytes]:
+    def answer_for(self, bound_to: str, reason: str) -> tuple[int, bytes]:
         """The status, and header lines, for a client whose exchange got no connection; ``reason`` says why."""
         status = UNAVAILABLE.get(reason, 502)
         if status != 503:
             return status, b""
-        seconds = ceil(min(backend.health.seconds_out() for backend in self.backends))
+        home = self._by_address.get(bound_to) if self._strict else None
+        waited_for = self.backends if home is None else [home]
+        seconds = ceil(min(backend.health.seconds_out() for backend in waited_for))
         return status, b"Retry-After: %d\r\n" % seconds
 
     def _refuse(self, exchange: Exchange) -> None:
-        every = all(backend.health.blocked for backend in self.backends)
+        every = not exchange.bound_to or all(backend.health.blocked for backend in self.backends)
         metrics.BACKEND_REFUSALS.labels("every" if every else "session").inc()
         exchange.backend_unavailable("out")
 

@@ -128,7 +128,7 @@ class Worker:
         legacy = [self._backend(url, settings) for url in settings.backends]
         portal = [self._backend(f"unix://{configuration.portal_socket}", None)]
         waiting = self.limits.backend_waiting
-        self.legacy = Pool(legacy, waiting, settings.affinity)
+        self.legacy = Pool(legacy, waiting, settings.affinity, settings.draining)
         self.portal = Pool(portal, waiting)
         self.pools = {Route.LEGACY: self.legacy, Route.PORTAL: self.portal}
 

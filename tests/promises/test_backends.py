@@ -201,7 +201,7 @@ def asked(two: Both, path: str) -> int:
 
 def test_sessions_that_backends_share_go_on_at_another_and_no_post_is_sent_twice(tmp_path: Path) -> None:
     words = [str(ODD_BACKEND)]
-    with both(tmp_path / "prefer", words, "odd", affinity="prefer") as two:
+    with both(tmp_path / "prefer", words, "odd", affinity="prefer", health_check={"active": False}) as two:
         gateway, second = two.gateway, two.second
         people = two.sign_in_until_both_have(1)
         person, browser = people[second.url][0]

@@ -122,6 +122,8 @@ async def test_checks_go_on_by_themselves_and_end_with_the_worker(open_gateway: 
 
 
 async def test_switched_off_nothing_is_checked(open_gateway: OpenGateway) -> None:
-    gateway = await open_gateway(legacy=legacy(active=False))
-    await asyncio.wait_for(checks_of(gateway)[0].run(), 5)
+    gateway = await open_gateway(legacy=legacy(active=False, interval=0.01, timeout=0.01))
+    # What runs in the background of a worker must not end by itself: the worker would be replaced.
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(checks_of(gateway)[0].run(), 0.2)
     assert gateway.legacy.sides == []

@@ -207,6 +207,8 @@ def test_the_portal_is_never_out(event: Callable[[Health], None]) -> None:
         ({"ejection": {"statuses": [404]}}, "statuses are of the 500s"),
         ({"backends": ["http://a", "http://a"]}, "the same address is given twice"),
         ({"affinity": "sticky"}, "strict"),
+        ({"draining": ["http://c"]}, "draining: 'http://c' is not one of backends"),
+        ({"draining": ["http://a"]}, "draining names all backends"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(tables: dict[str, Any], said: str) -> None:

@@ -36,7 +36,11 @@ class Bed:
         self.servers: dict[str, ScriptedBackend] = {}
         self.pools: list[Pool] = []
 
-    async def pool(self, count: int, affinity: Literal["strict", "prefer"] = "strict", **given: Any) -> Pool:
+    async def pool(
+        self, count: int, affinity: Literal["strict", "prefer"] = "strict", *, draining: int = 0, **given: Any
+    ) -> Pool:
+        """The first ``draining`` of them get nothing new."""
+
         async def quiet(side: BackendSide) -> None:
             await side.gone()
 
@@ -49,7 +53,7 @@ class Bed:
             await server.listen(port)
             limits: dict[str, Any] = {"connections": 100, "timeout": 5.0}
             backends.append(Backend(url, self.clock, self.readiness, settings=settings(**given), **limits))
-        self.pools.append(Pool(backends, 100, affinity))
+        self.pools.append(Pool(backends, 100, affinity, [backend.url for backend in backends[:draining]]))
         return self.pools[-1]
 
     async def connection(self, pool: Pool, exchange: Waiting) -> BackendConnection | str:
@@ -118,6 +122,7 @@ async def test_strict_a_session_whose_backend_is_out_is_refused_at_once_and_the_
     assert pool.acquire(exchange, repeatable=True) is None
     assert exchange.got.get_nowait() == "out"
     assert grown("backend_refusals_total", out="session") == 1
+    assert pool.answer_for(dead.url, "out") == (503, b"Retry-After: 2\r\n")
     assert await bed.place(pool, well) is well
     assert await bed.place(pool) is well
     # Half open, the session's own request is the one that tries it.
@@ -172,7 +177,7 @@ async def test_when_all_are_out_nobody_waits_and_is_told_when_to_come_again(
     exchange = Bound()
     assert pool.acquire(exchange, repeatable=False) is None
     assert exchange.got.get_nowait() == "out"
-    assert pool.answer_for("out") == (503, b"Retry-After: 2\r\n")
+    assert pool.answer_for("", "out") == (503, b"Retry-After: 2\r\n")
     assert pool.preferred() == ()
     assert grown("backend_refusals_total", out="every") == 1
     bed.clock.advance(2.0)
@@ -251,3 +256,15 @@ async def test_what_comes_back_gets_a_share_that_grows(bed: Bed) -> None:
         bed.clock.advance(5.0)
     assert shares[0] <= 3 and shares[0] < shares[1] < shares[2] == 11
     assert other.under_way == 0
+
+
+async def test_a_backend_that_is_drained_keeps_its_sessions_and_gets_nothing_new(bed: Bed) -> None:
+    pool = await bed.pool(3, draining=1)
+    leaving, *staying = pool.backends
+    assert await bed.place(pool, leaving) is leaving
+    assert {await bed.place(pool) for _ in range(10)} == set(staying)
+    assert set(pool.preferred()) == {backend.url for backend in staying}
+    for backend in staying:
+        break_connections(backend)
+    assert pool.preferred() == () and await bed.place(pool) == "out"
+    assert await bed.place(pool, leaving) is leaving
