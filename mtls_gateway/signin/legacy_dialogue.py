@@ -149,7 +149,7 @@ class LegacyDialogue:
             else:
                 self.backend, self._view = backend, view
                 return response
-        raise LegacyUnavailable(f"no legacy backend takes connections: {said}")
+        raise LegacyUnreachable(f"no legacy backend takes connections: {said}")
 
 
 def _join(base: str, reference: str) -> str | None:
