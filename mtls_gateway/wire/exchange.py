@@ -36,7 +36,7 @@ class Exchange:
 
     __slots__ = (
         "_admission", "_connection", "_download", "_frontend", "_pool", "_question", "_repeated", "_seal", "_upload",
-        "head", "octets_down", "phase", "route", "started", "status", "verdict",
+        "backend", "head", "octets_down", "phase", "route", "started", "status", "verdict",
     )  # fmt: skip
 
     _admission: Forward | Page
@@ -51,6 +51,8 @@ class Exchange:
         self.status = 0
         self.verdict = ""
         self.route = "none"
+        #: The name of the backend that was asked last; "": none was.
+        self.backend = ""
         self.octets_down = 0
         self._upload = Upload(head, frontend.worker.limits.body_octets) if head.length else None
         self._download: Download | None = None
@@ -198,6 +200,7 @@ class Exchange:
         frontend = self._frontend
         worker = frontend.worker
         self._connection = connection
+        self.backend = connection.backend.name
         face = frontend.face(connection.backend)
         self._download = Download(self.head, worker.answers, worker.limits.response_head_octets, face, self._seal)
         octets = face.request(self.head, self._admission)

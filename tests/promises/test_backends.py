@@ -93,17 +93,29 @@ def monitor(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def both(folder: Path, words: list[str], backend: str, **legacy: Any) -> Iterator[Both]:
+def both(
+    folder: Path, words: list[str], backend: str, tables: dict[str, Any] | None = None, **legacy: Any
+) -> Iterator[Both]:
     folder.mkdir()
     second = Second(folder, words)
     with second.running():
 
         def settings(material: Any) -> dict[str, Any]:
             first = material.configuration.read_text(encoding="utf-8").split('backends = ["')[1].split('"')[0]
-            return {"legacy": {"backends": [first, second.url], **QUICK, **legacy}}
+            return {"legacy": {"backends": [first, second.url], **QUICK, **legacy}, **(tables or {})}
 
         with whole_gateway(folder / "gateway", settings, backend=backend) as gateway:
             yield Both(gateway, second)
+
+
+def readyz(gateway: WholeGateway) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.ports.operations, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
 
 
 def home(browser: Browser) -> Answer:
@@ -184,12 +196,8 @@ def test_a_session_lives_on_one_of_two_backends_and_what_is_out_is_not_waited_fo
             assert took(try_to_sign_in) < AT_ONCE
             assert undecided[0].status == 503
             # The node stays in the balancer, whose customers then see the page, and says what is wrong.
-            ready = http.client.HTTPConnection("127.0.0.1", gateway.ports.operations, timeout=10)
-            ready.request("GET", "/readyz")
-            answer = ready.getresponse()
-            said = json.loads(answer.read())
-            ready.close()
-            assert answer.status == 200 and said["ready"]
+            status, said = readyz(gateway)
+            assert status == 200 and said["ready"]
             assert said["advice"]["backends"].startswith("no backend can be used: ")
             assert gateway.metric("mtls_gateway_backend_refusals_total", out="every") >= 3
 
@@ -201,7 +209,9 @@ def asked(two: Both, path: str) -> int:
 
 def test_sessions_that_backends_share_go_on_at_another_and_no_post_is_sent_twice(tmp_path: Path) -> None:
     words = [str(ODD_BACKEND)]
-    with both(tmp_path / "prefer", words, "odd", affinity="prefer", health_check={"active": False}) as two:
+    # Without checks, only requests tell; and a node that reaches no backend shall take itself out.
+    tables = {"operations": {"ready_needs_backend": True}}
+    with both(tmp_path / "prefer", words, "odd", tables, affinity="prefer", health_check={"active": False}) as two:
         gateway, second = two.gateway, two.second
         people = two.sign_in_until_both_have(1)
         person, browser = people[second.url][0]
@@ -227,3 +237,13 @@ def test_sessions_that_backends_share_go_on_at_another_and_no_post_is_sent_twice
             assert answer.status == 200, answer.text
             assert monitor(two.first_url)["asked"][f"/echo?{number}"] == 1
             assert is_home(browser, person)
+
+        assert readyz(gateway)[0] == 200
+        end(gateway.visit.running.bank)
+
+        def says_no() -> bool:
+            home(browser)
+            return readyz(gateway)[0] == 503
+
+        assert eventually(says_no, PATIENCE)
+        assert "no backend can be used" in gateway.log
