@@ -15,7 +15,8 @@ from typing import Any
 
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
 from mtls_gateway.demo.client import Answer, Browser
-from mtls_gateway.demo.run import end, free_ports, process, wait_until_it_answers
+from mtls_gateway.demo.free_ports import free_ports
+from mtls_gateway.demo.run import end, process, wait_until_it_answers
 from mtls_gateway.demo.visit import place
 from mtls_gateway.model import SessionState
 from tests.promises.tls_line import Line

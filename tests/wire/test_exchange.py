@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.wire.gate import Admission, Page, Refuse, Share
 from mtls_gateway.wire.tls_connection import AT_ONCE
 from tests.wire.client import Client
@@ -344,8 +345,7 @@ async def test_another_backend_is_asked_when_one_is_down(open_gateway: OpenGatew
 async def test_when_the_only_backend_takes_no_connections_the_answer_comes_at_once_with_a_page_and_when_to_come_again(
     open_gateway: OpenGateway, grown: Counter
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     gateway = await open_gateway(backends=[url], legacy={"ejection": {"failures": 2, "shortest": 4}})
     assert [(await (await gateway.connect()).ask()).status for _ in range(2)] == [502, 503]
     assert grown("backend_ejections_total", backend=url, cause="connect") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter as Tally
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -11,10 +10,11 @@ from typing import Any, Literal
 import pytest
 
 from mtls_gateway.clock import ManualClock
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.wire.backend import Backend, BackendConnection
 from mtls_gateway.wire.pool import Pool
 from mtls_gateway.wire.readiness import Readiness
-from tests.wire.conftest import Counter, port_of
+from tests.wire.conftest import Counter
 from tests.wire.scripted import BackendSide, ScriptedBackend
 from tests.wire.test_backend import Waiting
 from tests.wire.test_health import settings
@@ -45,9 +45,7 @@ class Bed:
             await side.gone()
 
         backends = []
-        for _ in range(count):
-            with socket.create_server(("127.0.0.1", 0)) as reserved:
-                port = port_of(reserved)
+        for port in free_ports(count):
             url = f"http://127.0.0.1:{port}"
             self.servers[url] = server = ScriptedBackend(quiet)
             await server.listen(port)
