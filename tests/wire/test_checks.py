@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -105,6 +106,32 @@ async def test_a_check_that_takes_too_long_or_finds_nobody_is_bad(open_gateway: 
     answer = await client.ask()
     assert (answer.status, answer.body) == (503, b"page 503")
     assert answer["Retry-After"] == "5"
+
+
+async def test_who_waits_for_a_backend_that_swallows_everything_is_told_when_checks_find_it_out(
+    open_gateway: OpenGateway,
+) -> None:
+    """Long before the connection is given up: here after a minute of the clock on the wall."""
+    # A full backlog: the kernel answers no further SYN.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        check = legacy(fall=1, timeout=0.3, interval=0.3)
+        gateway = await open_gateway(backends=[url], legacy=check, timeouts={"backend_connect": 60.0})
+        checks, backend = checks_of(gateway)
+        client = await gateway.connect()
+        client.request("/", "Content-Length: 0", method="POST")
+        await gateway.until(lambda: backend.under_way == 1)
+        assert await checks.check(backend) == "timeout"
+        answer = await client.answer("POST")
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        for filler in fillers:
+            filler.close()
 
 
 async def test_checks_go_on_by_themselves_and_end_with_the_worker(open_gateway: OpenGateway, grown: Counter) -> None:

@@ -37,9 +37,9 @@ class Bed:
         self.pools: list[Pool] = []
 
     async def pool(
-        self, count: int, affinity: Literal["strict", "prefer"] = "strict", *, draining: int = 0, **given: Any
+        self, count: int, affinity: Literal["strict", "prefer"] = "strict", *, draining: int = 0, connections: int = 100
     ) -> Pool:
-        """The first ``draining`` of them get nothing new."""
+        """Of ``count`` backends, the first ``draining`` get nothing new."""
 
         async def quiet(side: BackendSide) -> None:
             await side.gone()
@@ -49,8 +49,8 @@ class Bed:
             url = f"http://127.0.0.1:{port}"
             self.servers[url] = server = ScriptedBackend(quiet)
             await server.listen(port)
-            limits: dict[str, Any] = {"connections": 100, "timeout": 5.0}
-            backends.append(Backend(url, self.clock, self.readiness, settings=settings(**given), **limits))
+            limits: dict[str, Any] = {"connections": connections, "timeout": 5.0}
+            backends.append(Backend(url, self.clock, self.readiness, settings=settings(), **limits))
         self.pools.append(Pool(backends, 100, affinity, [backend.url for backend in backends[:draining]]))
         return self.pools[-1]
 
@@ -236,6 +236,24 @@ async def test_who_waits_for_a_backend_that_goes_out_is_told_at_once(bed: Bed) -
         while not backend.idle:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0)
     assert connecting.got.empty()
+
+
+async def test_who_waits_for_a_turn_at_a_backend_that_goes_out_is_told_at_once_or_gets_another(bed: Bed) -> None:
+    pool = await bed.pool(2, connections=1)
+    busy, other = pool.backends
+    held = await bed.connection(pool, Bound(busy))
+    assert isinstance(held, BackendConnection)
+    bound, free = Bound(busy), Bound()
+    assert busy.acquire(bound, repeatable=True, waiting_limit=9) is None
+    assert busy.acquire(free, repeatable=False, waiting_limit=9) is None
+    assert busy.under_way == 3
+    for _ in range(3):
+        busy.health.checked(False)
+    assert bound.got.get_nowait() == "out"
+    found = await free.told()
+    assert isinstance(found, BackendConnection) and found.backend is other
+    # What is being answered goes on.
+    assert held.exchange is not None and busy.under_way == 1
 
 
 async def test_what_comes_back_gets_a_share_that_grows(bed: Bed) -> None:
