@@ -108,8 +108,9 @@ class Health:
         if settings is None:
             return
         now = self._clock.monotonic()
-        if now < self._until:
-            # Begun before the ejection, as many others may have been: they are one event.
+        if now < self._until and (self._for_connections or fault == "answer"):
+            # Begun before the ejection, as many others may have been: they are one event. But one that was ejected for
+            # its answers, and is killed, takes no connections either: then it is blocked.
             return
         self._failures += 1
         self.troubled = True

@@ -121,6 +121,17 @@ def test_bad_answers_eject_for_new_sessions_but_block_nobody() -> None:
     assert other.health.blocked and not other.health.is_worth_trying()
 
 
+def test_a_backend_ejected_for_its_answers_that_takes_no_connections_either_is_blocked() -> None:
+    bed = Bed()
+    bed.fail(3, "answer")
+    bed.fail(1, "answer")
+    assert not bed.health.blocked
+    bed.fail(1, "connect")
+    assert (bed.health.blocked, bed.dismissed, bed.health.seconds_out()) == (True, 1, 4.0)
+    bed.fail(1, "connect")
+    assert bed.dismissed == 1
+
+
 def test_checks_take_a_backend_out_after_fall_and_bring_it_back_after_rise(grown: Counter) -> None:
     bed = Bed(health_check={"rise": 2, "fall": 3})
     for good in (False, False, True, False, False):
