@@ -34,7 +34,7 @@ from tests.promises.whole_gateway import (
 AT_ONCE = 4.0
 PATIENCE = 30.0
 QUICK = {
-    "health_check": {"interval": 0.5, "timeout": 0.5, "rise": 1, "fall": 4},
+    "health_check": {"interval": 1.0, "timeout": 1.0, "rise": 1, "fall": 3},
     "ejection": {"failures": 2, "shortest": 1.0, "longest": 2.0},
     "slow_start": 0,
 }
