@@ -37,7 +37,7 @@ class SessionRows(Protocol):
 class Session:
     """One session; ``current`` until a change says otherwise. Times are POSIX seconds."""
 
-    __slots__ = ("certificate", "current", "digest", "ends", "last_used", "noted", "share", "state", "user")
+    __slots__ = ("backend", "certificate", "current", "digest", "ends", "last_used", "noted", "share", "state", "user")
 
     def __init__(self, row: SessionRow, last_used: float, share: Share) -> None:
         self.digest = row.digest
@@ -46,6 +46,7 @@ class Session:
         self.certificate: CertificateId | None = row.certificate
         #: The absolute end, or earlier where the password method ends for the user.
         self.ends = row.ends if row.certificate else min(row.ends, password_method_ends(row.user))
+        self.backend = row.backend
         self.last_used = last_used
         self.current = True
         #: False: used since it was last written down.
