@@ -43,6 +43,11 @@ def test_the_same_sources_make_the_same_file(delivered: Path, tmp_path: Path) ->
     assert delivered.with_suffix(".exe.sha256").read_text().split() == [digest, "issuing-app.exe"]
 
 
+def test_the_64_bit_build_has_no_warnings_either(out: Path) -> None:
+    make(f"OUT={out}", "warnings")
+    assert "file format pei-x86-64" in dump("-f", out / "x86_64" / "issuing-app.exe")
+
+
 def test_it_runs_on_every_windows_since_8_1_and_is_hardened(delivered: Path) -> None:
     head = dump("-p", delivered)
     assert "file format pei-i386" in head

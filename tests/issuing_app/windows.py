@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tests.conftest import WINE32
 from tests.issuing_app.bank import PUBLIC_HOST
 
 PENDING = r"Software\mtls-gateway"
@@ -84,7 +85,7 @@ class Windows:
         self._started: list[subprocess.Popen[bytes]] = []
         self.environment = {
             "HOME": str(folder),
-            "PATH": os.environ["PATH"],
+            "PATH": f"{WINE32}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "WINEPREFIX": str(folder / "prefix"),
             "WINEDEBUG": "-all",
@@ -92,7 +93,7 @@ class Windows:
             "LD_PRELOAD": str(names),
             "DISPLAY": display,
         }
-        self._run("wineboot", "--init", timeout=120)
+        self._run("wine", "wineboot", "--init", timeout=120)
         registry = folder / "registry.reg"
         registry.write_text(_REGISTRY.format(browser=self._browser(), wide=SCREEN[0], high=SCREEN[1]))
         self._run("wine", "regedit", "/S", str(registry))
