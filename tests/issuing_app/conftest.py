@@ -42,8 +42,9 @@ def app(out: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def test_app(out: Path, app: Path) -> Path:
-    """The same with keys of the legacy provider, which Wine keeps."""
-    make(f"OUT={out}", f"CPU={CPU}", "TEST_KEYS=tests/issuing_app/wine/key_makers_test.c", "test-app")
+    """The same with keys of the legacy provider, which Wine keeps, and the one kind of proxy that Wine asks for."""
+    sources = " ".join(f"tests/issuing_app/wine/{name}_test.c" for name in ("key_makers", "proxy_settings"))
+    make(f"OUT={out}", f"CPU={CPU}", f"TEST_SOURCES={sources}", "test-app")
     return app.with_name("test-app.exe")
 
 

@@ -195,8 +195,12 @@ class Windows:
         shutil.copy(app, placed)
         return placed
 
-    def start(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "") -> subprocess.Popen[bytes]:
+    def start(
+        self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "", proxy: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """``fault``: see key_makers_test.c; ``proxy``: the port of one on this machine."""
         environment = self.environment | ({"ISSUING_APP_TEST_FAULT": fault} if fault else {})
+        environment |= {"http_proxy": f"http://127.0.0.1:{proxy}"} if proxy else {}
         process = subprocess.Popen(
             ["wine", str(app), *arguments], env=environment, cwd=self.folder, stdin=subprocess.PIPE
         )
@@ -215,10 +219,11 @@ class Windows:
                 process.wait(20)
         self._started.clear()
 
-    def run(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "") -> int:
+    def run(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "", proxy: int = 0) -> int:
         """Unattended, with what is secret on standard input; returns the exit code."""
         more = ("/secrets", "-") if secrets is not None else ()
-        process = self.start(app, "/quiet", "/log", str(self.log), *more, *arguments, secrets=secrets, fault=fault)
+        words = ("/quiet", "/log", str(self.log), *more, *arguments)
+        process = self.start(app, *words, secrets=secrets, fault=fault, proxy=proxy)
         code = process.wait(_PATIENCE)
         # Shown by pytest when what is expected of it does not hold.
         print(f"exit code {code}", self.log.read_text() if self.log.exists() else "and no log", sep="\n")
