@@ -57,7 +57,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
 @pytest.fixture(scope="session")
 def prefix(tmp_path_factory: pytest.TempPathFactory, screen: Screen) -> Iterator[Windows]:
     folder = tmp_path_factory.mktemp("windows")
-    tool, names = folder / "tool.exe", folder / "names.so"
+    tool, preload = folder / "tool.exe", folder / "preload.so"
     strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
     sources = HERE / "wine"
     libraries = ["-lcrypt32", "-lgdi32"]
@@ -65,11 +65,11 @@ def prefix(tmp_path_factory: pytest.TempPathFactory, screen: Screen) -> Iterator
     native = ["-m32" if CPU == "i686" else "-m64", "-ffreestanding", "-nostdlib"]
     commands = (
         [f"{CPU}-w64-mingw32-gcc", *strict, "-static", "-o", str(tool), str(sources / "tool.c"), *libraries],
-        ["gcc", *strict, *native, "-shared", "-fPIC", "-o", str(names), str(sources / "localhost_names.c")],
+        ["gcc", *strict, *native, "-shared", "-fPIC", "-o", str(preload), str(sources / "preload.c")],
     )
     for command in commands:
         subprocess.run(command, check=True, timeout=60)
-    with Windows(folder, tool, names, screen.display) as running:
+    with Windows(folder, tool, preload, screen.display) as running:
         yield running
 
 

@@ -219,7 +219,7 @@ def test_a_person_gets_and_renews_a_certificate_with_the_wizard(
     wizard.press("Return")
     refused = wizard.see("いずれかが正しくありません", "20-gateway-refused")
     assert any("enrolment_refused" in control.text for control in refused)
-    assert installed(windows) == windows.keys == []
+    assert (installed(windows), windows.keys) == ([], [])
     wizard.press("alt+b")
     wizard.see(JAPANESE.enrol)
     wizard.press("alt+p")
@@ -267,6 +267,6 @@ def test_the_gateways_refusals_leave_nothing_and_have_their_code(
     ):
         assert windows.run(app, secrets=secrets_of(user, code)) == REFUSED, refusal
         assert f"refused: {refusal}" in windows.log.read_text()
-        assert windows.certificates() == windows.keys == windows.pending == [], refusal
+        assert (windows.certificates(), windows.keys, windows.pending) == ([], [], []), refusal
     assert states(gateway, user_id) == []
     assert states(gateway, person.user_id) == [CertificateState.VALID]

@@ -80,7 +80,7 @@ class Control:
 class Windows:
     """A prefix with its helper running; ``close`` ends every process of it."""
 
-    def __init__(self, folder: Path, tool: Path, names: Path, display: str) -> None:
+    def __init__(self, folder: Path, tool: Path, preload: Path, display: str) -> None:
         self.folder = folder
         self._started: list[subprocess.Popen[bytes]] = []
         self.environment = {
@@ -90,7 +90,7 @@ class Windows:
             "WINEPREFIX": str(folder / "prefix"),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",
-            "LD_PRELOAD": str(names),
+            "LD_PRELOAD": str(preload),
             "DISPLAY": display,
         }
         self._run("wine", "wineboot", "--init", timeout=120)
