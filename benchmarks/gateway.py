@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.client import Client
+from benchmarks.crowd import write
 from benchmarks.generator import Target
 from benchmarks.machine import PROXY_CORE, BenchmarkError, descendants, free_port, pinned, process
 from benchmarks.material import CERTIFICATE_NAME, PUBLIC_NAME, Held, Material
@@ -128,8 +129,12 @@ def running(
     crl_entries: int = 0,
     workers: int = 1,
     core: int | None = PROXY_CORE,
+    crowd: int = 0,
+    settings: str = "",
 ) -> Iterator[Gateway]:
     """A gateway with these users registered and signed in, each with its certificate.
+
+    ``crowd``: so many others are in its database, each with a session. ``settings``: more of its configuration.
 
     Raises:
         BenchmarkError: it does not begin to answer; says what it logged.
@@ -146,12 +151,15 @@ def running(
             operations=free_port(),
             workers=workers,
         )
+        + settings
     )
     crl = directory / "issuing.crl"
     _replace(crl, material.crl(crl_entries))
     configuration = read_configuration(file)
     configuration.state.mkdir(mode=0o700)
     cookies = asyncio.run(_fill(configuration, users))
+    if crowd:
+        write(Path(configuration.database_url.removeprefix("sqlite:///")), crowd, crowd)
     command = _command(directory, "serve")
     with process(pinned(core, *command) if core is not None else command, log) as child:
         target = Target(name, port, CERTIFICATE_NAME, ())

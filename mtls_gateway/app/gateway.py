@@ -16,6 +16,7 @@ from mtls_gateway.signin.gate import Gate
 from mtls_gateway.signin.knowledge import Knowledge
 from mtls_gateway.trust.revocation import load_revocation
 from mtls_gateway.trust.verdict import Judge
+from mtls_gateway.wire.checks import HealthChecks
 from mtls_gateway.wire.listener import Listener, Sites
 from mtls_gateway.wire.worker import Worker
 
@@ -45,6 +46,8 @@ class GatewayWorker(RoleWorker):
         )
         loop = asyncio.get_running_loop()
         worker = Worker(configuration, gate=gate, pages=generation.pages, clock=clock, loop=loop, log_access=log)
+        gate.preferred_backends = worker.legacy.preferred
+        checks = HealthChecks(configuration, worker.legacy)
 
         async def take_revocation(announced: int) -> None:
             judge.take(await asyncio.to_thread(load_revocation, directory, judge.revocation))
@@ -62,7 +65,9 @@ class GatewayWorker(RoleWorker):
         ]
         try:
             async with background(
-                asyncio.ensure_future(follower.run()), asyncio.ensure_future(_add_up_for_ever(worker, log))
+                asyncio.ensure_future(follower.run()),
+                asyncio.ensure_future(checks.run()),
+                asyncio.ensure_future(_add_up_for_ever(worker, log)),
             ):
                 worker.deadlines.start()
                 for listener in listeners:
