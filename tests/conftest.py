@@ -53,6 +53,7 @@ COMPONENTS = {
     ),
     "certutil": Component("certutil", "libnss3-tools"),
     "curl": Component("curl", "curl"),
+    "haproxy": Component("haproxy", "haproxy"),
     "namespaces": Component(
         "/run/netns", otherwise="run the tests as root with iproute2: they make network namespaces"
     ),

@@ -16,7 +16,8 @@ from mtls_gateway.signin.gate import Gate
 from mtls_gateway.signin.knowledge import Knowledge
 from mtls_gateway.trust.revocation import load_revocation
 from mtls_gateway.trust.verdict import Judge
-from mtls_gateway.wire.listener import Listener, Sites
+from mtls_gateway.wire.listener import Listener
+from mtls_gateway.wire.sites import Sites
 from mtls_gateway.wire.worker import Worker
 
 _LOG = logging.getLogger(__name__)

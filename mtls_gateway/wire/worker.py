@@ -156,6 +156,27 @@ class Worker:
         self._connections += 1
         return True
 
+    def balanced_opened(self) -> bool:
+        """Count a new connection of a balancer's, which has not said yet whose it is; False: one too many in all."""
+        if self._connections >= self.limits.connections:
+            metrics.LIMIT_REFUSALS.labels("connections").inc()
+            return False
+        self._connections += 1
+        return True
+
+    def balanced_named(self, address: str, *, limited: bool) -> bool:
+        """It counts as ``address``'s from now on; False: one too many of it, where that is ``limited``."""
+        count = self._addresses.get(address, 0)
+        if limited and count >= self.limits.connections_per_address:
+            metrics.LIMIT_REFUSALS.labels("connections_per_address").inc()
+            return False
+        self._addresses[address] = count + 1
+        return True
+
+    def balanced_closed(self) -> None:
+        """A balancer's connection has ended that never was anybody's."""
+        self._connections -= 1
+
     def connection_closed(self, site: Site | None, address: str) -> None:
         """A connection that was counted has ended; ``site`` is None when its handshake had not."""
         self._connections -= 1
