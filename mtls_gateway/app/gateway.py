@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from mtls_gateway.app.access_log import AccessLog
+from mtls_gateway.app.descriptors import connections_that_fit
 from mtls_gateway.app.listening import address_of
 from mtls_gateway.app.role import RoleWorker, background
 from mtls_gateway.app.rows import open_rows
@@ -45,7 +46,15 @@ class GatewayWorker(RoleWorker):
             else AccessLog(configuration.operations.access_log, clock)
         )
         loop = asyncio.get_running_loop()
-        worker = Worker(configuration, gate=gate, pages=generation.pages, clock=clock, loop=loop, log_access=log)
+        worker = Worker(
+            configuration,
+            gate=gate,
+            pages=generation.pages,
+            clock=clock,
+            loop=loop,
+            log_access=log,
+            connections=connections_that_fit(configuration),
+        )
 
         async def take_revocation(announced: int) -> None:
             judge.take(await asyncio.to_thread(load_revocation, directory, judge.revocation))

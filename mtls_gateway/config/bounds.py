@@ -12,6 +12,7 @@ from mtls_gateway.config.values import Count, Octets, Seconds, Section
 class Limits(Section):
     """Each limit has a metric, ``mtls_gateway_limit_refusals_total{limit=…}``."""
 
+    #: For each worker. Fewer where RLIMIT_NOFILE leaves no room for them beside the backends' connections.
     connections: Count = 20_000
     connections_per_address: Count = 500
     #: A balancer's PROXY header with everything that it tells besides addresses.

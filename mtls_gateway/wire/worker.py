@@ -80,7 +80,9 @@ class Worker:
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
         log_access: AccessLog | None = None,
+        connections: int | None = None,
     ) -> None:
+        """``connections``: as many at once, where the process cannot hold ``limits.connections``."""
         self.configuration = configuration
         self.limits = configuration.limits
         self.timeouts = timeouts = configuration.timeouts
@@ -118,6 +120,7 @@ class Worker:
         self.draining = False
         self._addresses: dict[str, int] = {}
         self._connections = 0
+        self._most_connections = self.limits.connections if connections is None else connections
         self._by_site = {Site.PUBLIC: 0, Site.CERTIFICATE: 0}
         seen = configuration.legacy.seen
         self.views = {
@@ -145,7 +148,7 @@ class Worker:
 
     def connection_opened(self, address: str) -> bool:
         """Count a new connection from ``address``; False: one too many, and it was not counted."""
-        if self._connections >= self.limits.connections:
+        if self._connections >= self._most_connections:
             metrics.LIMIT_REFUSALS.labels("connections").inc()
             return False
         count = self._addresses.get(address, 0)
@@ -158,7 +161,7 @@ class Worker:
 
     def balanced_opened(self) -> bool:
         """Count a new connection of a balancer's, which has not said yet whose it is; False: one too many in all."""
-        if self._connections >= self.limits.connections:
+        if self._connections >= self._most_connections:
             metrics.LIMIT_REFUSALS.labels("connections").inc()
             return False
         self._connections += 1
