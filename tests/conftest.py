@@ -74,6 +74,9 @@ COMPONENTS = {
     "strongswan-plugins": Component(
         "/usr/lib/ipsec/plugins/libstrongswan-curl.so", "libstrongswan-standard-plugins libstrongswan-extra-plugins"
     ),
+    "disks": Component(
+        "/dev/loop-control", otherwise="run the tests as root where there are loop devices: they make small disks"
+    ),
     "fonts-ipafont": Component("/usr/share/fonts/opentype/ipafont-gothic/ipagp.ttf", "fonts-ipafont-gothic"),
     "libfuzzer": Component(
         "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a", "clang libclang-rt-14-dev"

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mtls_gateway.app.rows import open_rows
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo import cast
@@ -35,7 +36,7 @@ from mtls_gateway.demo.walk_disturbances import gateway_workers
 from mtls_gateway.issuance.development_ca import DevelopmentAuthority
 from mtls_gateway.model import CertificateId
 from mtls_gateway.store.certificates import NewCertificate
-from mtls_gateway.store.opening import Store, open_store
+from mtls_gateway.store.opening import Store
 from mtls_gateway.store.users import NewUser
 from tests.promises.legacy_apps.gateway import toml
 
@@ -147,7 +148,8 @@ class WholeGateway:
         """Do something with the rows directly."""
 
         async def do() -> T:
-            opened = await open_store(read_configuration(self.material.configuration).database_url, SystemClock())
+            # With the instance's secret: the audit log stays whole.
+            opened = await open_rows(read_configuration(self.material.configuration), SystemClock())
             try:
                 return await work(opened)
             finally:
