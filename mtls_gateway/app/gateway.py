@@ -96,6 +96,7 @@ async def _add_up_for_ever(worker: Worker, log: AccessLog | None) -> None:
     while True:
         await asyncio.sleep(1.0)
         worker.add_up()
+        worker.look_again()
         if log is not None:
             # A disk may take its time; requests do not wait for it.
             await asyncio.to_thread(log.write)

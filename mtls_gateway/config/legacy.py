@@ -125,6 +125,10 @@ class Legacy(Section):
     """The internet banking system behind the gateway."""
 
     backends: tuple[str, ...] = Field(min_length=1)
+    #: How long the addresses of a backend's name are believed before the resolver is asked again.
+    name_refresh: Seconds = 10.0
+    #: How long they are used while the resolver says nothing at all. A name that is no more is given up at once.
+    name_keep: Seconds = 3_600.0
     #: Where a browser goes after it has signed in.
     home: str = "/"
     #: Open without a session, e.g. style sheets of a public page. Never the login form.

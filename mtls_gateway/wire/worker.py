@@ -136,7 +136,16 @@ class Worker:
 
     def _backend(self, url: str) -> Backend:
         connections, timeout = self.limits.backend_connections, self.timeouts.backend_connect
-        return Backend(url, self.clock, self.readiness, connections=connections, timeout=timeout)
+        legacy = self.configuration.legacy
+        return Backend(
+            url,
+            self.clock,
+            self.readiness,
+            connections=connections,
+            timeout=timeout,
+            name_refresh=legacy.name_refresh,
+            name_keep=legacy.name_keep,
+        )
 
     def refused(self, refusal: Refusal) -> None:
         """Count a request that was refused for its form or size."""
@@ -209,6 +218,11 @@ class Worker:
             for backend in pool.backends:
                 metrics.BACKEND_CONNECTIONS.labels(backend.name, "open").set(backend.open)
                 metrics.BACKEND_CONNECTIONS.labels(backend.name, "idle").set(backend.idle)
+
+    def look_again(self) -> None:
+        """See whether backends are where they were; once a second."""
+        for backend in self.legacy.backends:
+            backend.look_again()
 
     def close(self) -> None:
         """Let go of the loop; no connection is served any more."""
