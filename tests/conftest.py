@@ -70,6 +70,7 @@ COMPONENTS = {
     "postgres": Component("/usr/lib/postgresql", "postgresql"),
     "certtool": Component("certtool", "gnutls-bin"),
     "softhsm2": Component("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"),
+    "slowhttptest": Component("slowhttptest", "slowhttptest"),
     "strongswan-pki": Component("pki", "strongswan-pki"),
     "strongswan-plugins": Component(
         "/usr/lib/ipsec/plugins/libstrongswan-curl.so", "libstrongswan-standard-plugins libstrongswan-extra-plugins"

@@ -14,9 +14,10 @@ import pytest
 
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
-from mtls_gateway.demo.client import TIMEOUT, Browser, Connection
+from mtls_gateway.demo.client import Connection
 from mtls_gateway.demo.material import Material
 from mtls_gateway.demo.run import end, free_ports
+from tests.promises.distant import DistantBrowser, DistantConnection
 from tests.promises.whole_gateway import Person, WholeGateway, eventually, whole_gateway
 
 pytestmark = pytest.mark.needs("haproxy")
@@ -39,29 +40,6 @@ backend gateways
     source {balancer}
     server one 127.0.0.1:{inside} send-proxy-v2 {options} check check-send-proxy inter 200ms fall 2 rise 1
 """
-
-
-class DistantConnection(Connection):
-    """From an address of its own."""
-
-    source = ""
-
-    def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), TIMEOUT, source_address=(self.source, 0))
-        try:
-            self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
-        except BaseException:
-            plain.close()
-            raise
-
-
-class DistantBrowser(Browser):
-    source = ""
-
-    def connect(self, host: str, port: int | None = None) -> Connection:
-        connection = DistantConnection(host, port or self.port, self.context)
-        connection.source = self.source
-        return connection
 
 
 class Balanced:
