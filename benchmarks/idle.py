@@ -1,9 +1,16 @@
-"""What an idle, signed-in connection costs the proxy's processes."""
+"""What an idle, signed-in connection costs the proxy's processes.
+
+Part of ``python -m benchmarks``; alone, and with more of them::
+
+    python -m benchmarks.idle [--connections 10000]
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from benchmarks.generator import Generator, Target
@@ -30,7 +37,8 @@ def idle_kilobytes(
 def _held(generator: Generator, target: Target, client: Held, headers: Sequence[str], connections: int) -> int:
     command = generator.command("idle", target, client=client, connections=connections, headers=headers)
     child = subprocess.Popen(
-        [*command, "--seconds", "60", "--warm", "0"],
+        # At most: the measurement ends it as soon as all of them are there.
+        [*command, "--seconds", "300", "--warm", "0"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -44,3 +52,26 @@ def _held(generator: Generator, target: Target, client: Held, headers: Sequence[
     if child.wait() != 0 or first.get("event") != "ready":
         raise BenchmarkError(f"idle connections to {target.name}: {first} {rest}")
     return used
+
+
+def main() -> int:
+    """Nginx, HAProxy and the gateway in turn; the last line is the figures as JSON."""
+    from benchmarks.generator import backend
+    from benchmarks.run import Contest, Plan, workspace
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=10_000, help="at most 19,000; each side needs as many files")
+    connections = parser.parse_args().connections
+    try:
+        with workspace() as build, backend(build) as (port, _):
+            contest = Contest(build, Plan(0, 0.0, connections, ()))
+            contest.idle(port)
+    except (BenchmarkError, OSError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"connections": connections, **contest.ratios}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

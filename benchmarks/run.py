@@ -94,7 +94,7 @@ class Contest:
         """Everything, in the order in which it disturbs itself least."""
         with backend(self.build) as (port, pid):
             generator = Generator(load_program(self.build), pid)
-            self._idle(port)
+            self.idle(port)
             with contextlib.ExitStack() as stack:
                 targets = self._start(stack, port)
                 proxying = [targets[name] for name in (NGINX, HAPROXY, ENVOY, GATEWAY) if name in targets]
@@ -177,7 +177,7 @@ class Contest:
                 targets.insert(1, stack.enter_context(self._haproxy(port, crl)))
             self._ask(generator, question, targets)
 
-    def _idle(self, port: int) -> None:
+    def idle(self, port: int) -> None:
         """First, with fresh processes: what earlier load left in an allocator would hide it."""
         program = load_program(self.build)
         for name in (NGINX, HAPROXY, GATEWAY):
@@ -289,7 +289,7 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _workspace() -> Iterator[Path]:
+def workspace() -> Iterator[Path]:
     """``build/bench`` for what lasts; sockets need a short path, and a checkout may lie deep."""
     lasting = Path("build/bench").resolve()
     lasting.mkdir(parents=True, exist_ok=True)
@@ -313,7 +313,7 @@ def main() -> int:
         return 2
     began = time.monotonic()
     try:
-        with _workspace() as build:
+        with workspace() as build:
             contest = Contest(build, Plan.of(quick))
             contest.run()
         contest.work_out()

@@ -78,6 +78,7 @@ COMPONENTS = {
     "disks": Component(
         "/dev/loop-control", otherwise="run the tests as root where there are loop devices: they make small disks"
     ),
+    "gcc": Component("gcc", "gcc"),
     "fonts-ipafont": Component("/usr/share/fonts/opentype/ipafont-gothic/ipagp.ttf", "fonts-ipafont-gothic"),
     "libfuzzer": Component(
         "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a", "clang libclang-rt-14-dev"
