@@ -55,9 +55,9 @@ def _held(generator: Generator, target: Target, client: Held, headers: Sequence[
 
 
 def main() -> int:
-    """Nginx, HAProxy and the gateway in turn; the last line is the figures as JSON."""
+    """Nginx and the gateway in turn; the last line is the figures as JSON."""
     from benchmarks.generator import backend
-    from benchmarks.run import Contest, Plan, workspace
+    from benchmarks.run import GATEWAY, NGINX, Contest, Plan, workspace
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000, help="at most 19,000; each side needs as many files")
@@ -65,7 +65,7 @@ def main() -> int:
     try:
         with workspace() as build, backend(build) as (port, _):
             contest = Contest(build, Plan(0, 0.0, connections, ()))
-            contest.idle(port)
+            contest.idle(port, (NGINX, GATEWAY))
     except (BenchmarkError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,10 +177,10 @@ class Contest:
                 targets.insert(1, stack.enter_context(self._haproxy(port, crl)))
             self._ask(generator, question, targets)
 
-    def idle(self, port: int) -> None:
+    def idle(self, port: int, names: Sequence[str] = (NGINX, HAPROXY, GATEWAY)) -> None:
         """First, with fresh processes: what earlier load left in an allocator would hide it."""
         program = load_program(self.build)
-        for name in (NGINX, HAPROXY, GATEWAY):
+        for name in names:
             with contextlib.ExitStack() as stack:
                 if name == GATEWAY:
                     target = self._gateway(stack, port, "gateway-idle", 0)
