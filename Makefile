@@ -38,7 +38,7 @@ demo-check: $(VENV)/installed ## the same on free ports, every case walked as a 
 	@$(RUN) -m mtls_gateway.demo --check
 
 test: $(VENV)/installed ## the tests (TESTS=tests/wire for some of them)
-	@$(RUN) -m pytest $(TESTS)
+	@$(RUN) -m pytest $(or $(TESTS),--numprocesses 2)
 
 lint: $(VENV)/installed ## ruff, mypy --strict, import contracts, docs/configuration.md, the house's own rules
 	@$(VENV)/bin/ruff check .

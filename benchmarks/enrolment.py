@@ -30,8 +30,9 @@ from benchmarks.signing import bare
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.config import Configuration, read_configuration
 from mtls_gateway.demo.cast import PUBLIC_HOST
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Ports, make_material
-from mtls_gateway.demo.run import free_ports, left_running, process, wait_until_it_answers
+from mtls_gateway.demo.run import left_running, process, wait_until_it_answers
 from mtls_gateway.issuance import est_bodies
 from mtls_gateway.issuance.code import KEY_PURPOSE, digest, new_code, read_code
 from mtls_gateway.issuance.est_bodies import Credentials

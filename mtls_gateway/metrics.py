@@ -48,6 +48,11 @@ STATE_SIZE = Gauge(
 
 # --- census: what the rows say, for all nodes together ------------------------------------------
 SESSIONS = Gauge("mtls_gateway_sessions", "Live sessions, by method.", ["method"], multiprocess_mode="livemostrecent")
+SESSIONS_KNOWN = Gauge(
+    "mtls_gateway_sessions_known",
+    "Sessions that workers know and need not ask the database for, added up over all of them.",
+    multiprocess_mode="livesum",
+)
 USERS_LOCKED = Gauge(
     "mtls_gateway_users_locked",
     "Users who cannot sign in now: suspended for a while, or stopped until the bank releases them.",

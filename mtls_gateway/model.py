@@ -321,7 +321,7 @@ class ChangeKind(str, Enum):
     USER = "user"
     #: The company ID.
     COMPANY = "company"
-    #: Hexadecimal digest: the session changed its state.
+    #: Hexadecimal digest: the session was opened, or changed its state.
     SESSION = "session"
     #: The generation of the compiled revocation indexes.
     REVOCATION = "revocation"

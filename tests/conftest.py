@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.workermanage import WorkerController
 
+from mtls_gateway.demo.free_ports import free_ports
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.skip(absent)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedule:
+    return Schedule(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # One of two processes: what it could not test is told by the one that writes the summary.
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        untested = session.config.stash[_UNTESTED]
+        output["untested"] = dict(untested)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    told: Counter[str] = node.config.stash[_UNTESTED]
+    told.update(getattr(node, "workeroutput", {}).get("untested", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     untested = config.stash[_UNTESTED]
     if untested:
@@ -127,10 +149,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    [port] = free_ports(1)
+    return port
 
 
 @pytest.fixture(scope="session")

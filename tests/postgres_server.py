@@ -7,12 +7,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mtls_gateway.demo.free_ports import free_ports
 
 _USER = "gateway"
 _PASSWORD = "test-only"
@@ -139,9 +140,7 @@ def postgres_server(address: str = "127.0.0.1", before: Sequence[str] = ()) -> I
             stdout=subprocess.DEVNULL,
             timeout=120,
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        [port] = free_ports(1)
         with (directory / "cluster" / "pg_hba.conf").open("a") as rules:
             rules.write("host all all samenet scram-sha-256\n")
         server = PostgresServer(directory, port, address, before)

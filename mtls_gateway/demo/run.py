@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.demo import guide
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.issuance import issue_here
 from mtls_gateway.demo.material import Material, Ports, make_material
 from mtls_gateway.errors import GatewayError
@@ -188,15 +189,6 @@ def _tail(directory: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]
         parts.append("\n".join([f"--- the end of {log.name}", *lines]))
     return "\n".join(parts)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on at this moment."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def port_is_taken(port: int) -> bool:

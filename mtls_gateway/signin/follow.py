@@ -20,6 +20,7 @@ from mtls_gateway.model import CertificateId, Change, ChangeKind, Code, Site, re
 from mtls_gateway.signin.gate import Gate
 from mtls_gateway.signin.identity import identify
 from mtls_gateway.signin.knowledge import Knowledge
+from mtls_gateway.signin.newcomers import Newcomers
 from mtls_gateway.signin.session import judge_session
 
 _LOG = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Follower:
         self._feed = feed
         self._gate = gate
         self._knowledge: Knowledge = gate.knowledge
+        self._newcomers = Newcomers(gate.knowledge)
         self._connections = connections
         self._take_revocation = take_revocation
         self._clock = clock
@@ -122,14 +124,16 @@ class Follower:
         self._heard(asked)
 
     async def run(self) -> None:
-        """Poll, note uses and count until cancelled. Whatever else ends this must end the worker."""
+        """Poll, note uses, read what was opened elsewhere, count; until cancelled. Else the worker must end with it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_repeat(self.poll, lambda: self._feed.wait_for_change(self._poll_every)))
             tasks.create_task(_repeat(self.note_use, lambda: asyncio.sleep(self._note_use_every)))
+            tasks.create_task(_repeat(self._newcomers.read, self._newcomers.wait))
             tasks.create_task(_repeat(self._count, lambda: asyncio.sleep(1.0)))
 
     async def _count(self) -> None:
         self._gate.add_up()
+        metrics.SESSIONS_KNOWN.set(len(self._knowledge.sessions))
 
     async def note_use(self) -> None:
         """Write down when sessions were last used; what could not be is written down the next time."""
@@ -239,6 +243,7 @@ class Follower:
                 case ChangeKind.SESSION:
                     sessions.evict(kind, subject)
                     self._judge_soon((), [bytes.fromhex(subject)])
+                    self._newcomers.hear(bytes.fromhex(subject))
                 case ChangeKind.REVOCATION:
                     self._owed_revocation = int(subject)
                 case ChangeKind.CLOSURE:

@@ -147,6 +147,11 @@ class Sessions:
         self._known.clear()
         self._by_subject.clear()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would push out another."""
+        return len(self._known) >= self._capacity
+
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._known
 
@@ -165,7 +170,7 @@ class Sessions:
             # The browser follows the portal's answer faster than the feed tells of it: never kept.
             session.current = False
             return session
-        if len(self._known) >= self._capacity:
+        if self.is_full:
             self._drop(next(iter(self._known)))
         self._known[digest] = session
         for subject in _subjects(digest, row):

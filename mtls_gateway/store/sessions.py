@@ -96,6 +96,9 @@ class Sessions:
             other = (await connection.execute(select(sessions.c.digest).where(live))).one_or_none()
             state = SessionState.LIVE if other is None else SessionState.PENDING
             await connection.execute(insert(sessions).values(_row(new, state)))
+            if state is SessionState.LIVE:
+                # So that every worker may know it before its browser comes there.
+                told.append((ChangeKind.SESSION, new.digest.hex()))
             await publish(connection, now, told)
         return state
 

@@ -11,13 +11,13 @@ import fcntl
 import socket
 import struct
 import termios
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from OpenSSL import SSL
 
 from mtls_gateway.wire.readiness import Readiness
+from mtls_gateway.wire.socket_transport import Buffer, SocketTransport
 from mtls_gateway.wire.tls_connection import AT_ONCE, RECORD, Tls
 
 #: Reads before others get their turn. Each takes whole records and leaves none half read inside OpenSSL.
@@ -30,8 +30,6 @@ _LINGER_OCTETS = 1_048_576
 _LINGER_NOT = struct.pack("ii", 1, 0)
 #: What TIOCOUTQ (SIOCOUTQ, tcp(7)) answers when everything was acknowledged.
 _NO_OCTETS = struct.pack("i", 0)
-
-_Buffer = bytes | bytearray | memoryview
 
 
 class _Gone:
@@ -51,31 +49,12 @@ class _Gone:
 
 
 _GONE = _Gone()
-_NOBODY = asyncio.Protocol()
 
 
-class TlsTransport(asyncio.Transport):
+class TlsTransport(SocketTransport):
     """One client connection after its handshake."""
 
-    __slots__ = (
-        "_closing",
-        "_fd",
-        "_high",
-        "_linger_left",
-        "_linger_timer",
-        "_loop",
-        "_lost",
-        "_low",
-        "_pending",
-        "_pending_octets",
-        "_protocol",
-        "_readiness",
-        "_reading",
-        "_socket",
-        "_tls",
-        "_writer_armed",
-        "_writing_paused",
-    )
+    __slots__ = ("_closing", "_linger_left", "_linger_timer", "_tls", "_writer_armed")
 
     def __init__(
         self,
@@ -86,51 +65,19 @@ class TlsTransport(asyncio.Transport):
         protocol: asyncio.Protocol,
         high_water: int = 262_144,
     ) -> None:
-        super().__init__()
-        self._loop = loop
-        self._readiness = readiness
-        self._socket = connected
-        self._fd = connected.fileno()
+        super().__init__(loop, readiness, connected, protocol, high_water)
         self._tls = tls
-        self._protocol = protocol
-        self._pending: deque[memoryview] = deque()
-        self._pending_octets = 0
-        self._high = high_water
-        self._low = high_water // 4
-        self._reading = False
         self._writer_armed = False
-        self._writing_paused = False
         self._closing = False
-        self._lost = False
         self._linger_left = _LINGER_OCTETS
         self._linger_timer: asyncio.TimerHandle | None = None
 
     # --- reading --------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Hand the transport to its protocol and begin to read what has already arrived."""
-        try:
-            self._protocol.connection_made(self)
-        except BaseException:
-            self.abort()
-            raise
-        self.resume_reading()
-
-    def is_reading(self) -> bool:
-        """Whether data is being received."""
-        return self._reading
-
-    def pause_reading(self) -> None:
-        """Stop calling ``data_received``."""
-        if self._reading:
-            self._reading = False
-            self._readiness.remove_reader(self._fd)
-
     def resume_reading(self) -> None:
         """Call ``data_received`` again when there is data."""
-        if not self._reading and not self._closing and not self._lost:
-            self._reading = True
-            self._readiness.add_reader(self._fd, self._readable)
+        if not self._reading and not self._closing:
+            super().resume_reading()
             if self._tls.pending():
                 self._loop.call_soon(self._read_pending)
 
@@ -171,7 +118,7 @@ class TlsTransport(asyncio.Transport):
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(self, data: _Buffer) -> None:
+    def write(self, data: Buffer) -> None:
         """Send ``data``, now as far as the socket takes it, the rest when it takes more."""
         if self._closing or self._lost or not data:
             return
@@ -179,7 +126,7 @@ class TlsTransport(asyncio.Transport):
             self._queue(memoryview(data))
             return
         send = self._tls.send
-        rest: _Buffer = data
+        rest: Buffer = data
         try:
             sent = send(data)
             if sent == len(data):
@@ -193,16 +140,9 @@ class TlsTransport(asyncio.Transport):
         except SSL.Error as error:
             self._fail(ConnectionResetError(f"TLS: {error}"))
 
-    def writelines(self, list_of_data: Iterable[_Buffer]) -> None:
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send several pieces in as few records as may be."""
         self.write(b"".join(list_of_data))
-
-    def _queue(self, data: memoryview) -> None:
-        self._pending.append(data)
-        self._pending_octets += len(data)
-        if self._pending_octets > self._high and not self._writing_paused:
-            self._writing_paused = True
-            self._protocol.pause_writing()
 
     def _arm_writer(self) -> None:
         if not self._writer_armed and not self._lost:
@@ -215,33 +155,18 @@ class TlsTransport(asyncio.Transport):
             self._readiness.remove_writer(self._fd)
 
     def _writable(self) -> None:
-        pending = self._pending
-        send = self._tls.send
         try:
-            while pending:
-                data = pending[0]
-                sent = send(data)
-                self._pending_octets -= sent
-                if sent == len(data):
-                    pending.popleft()
-                else:
-                    pending[0] = data[sent:]
+            self._send_queued(self._tls.send)
         except (SSL.WantWriteError, SSL.WantReadError):
             pass
         except SSL.Error as error:
             self._fail(ConnectionResetError(f"TLS: {error}"))
             return
-        if self._writing_paused and self._pending_octets <= self._low:
-            self._writing_paused = False
-            self._protocol.resume_writing()
-        if not pending and not self._lost:
+        self._has_sent()
+        if not self._pending and not self._lost:
             self._disarm_writer()
             if self._closing:
                 self._say_goodbye()
-
-    def get_write_buffer_size(self) -> int:
-        """Octets that the socket has not taken yet."""
-        return self._pending_octets
 
     def has_untaken(self) -> bool:
         """Whether the peer has not acknowledged everything that was written, here or in the kernel."""
@@ -257,10 +182,6 @@ class TlsTransport(asyncio.Transport):
         """When ``pause_writing`` and ``resume_writing`` are called, in octets."""
         self._high = 262_144 if high is None else high
         self._low = self._high // 4 if low is None else low
-
-    def can_write_eof(self) -> bool:
-        """False: a half-closed TLS connection serves no one here."""
-        return False
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -320,25 +241,13 @@ class TlsTransport(asyncio.Transport):
     def _fail(self, error: Exception | None) -> None:
         if self._lost:
             return
-        self._lost = True
         self._closing = True
-        self._reading = False
         self._writer_armed = False
-        self._readiness.forget(self._fd)
         if self._linger_timer is not None:
             self._linger_timer.cancel()
             self._linger_timer = None
-        self._pending.clear()
-        self._pending_octets = 0
         self._tls = _GONE
-        self._socket.close()
-        self._loop.call_soon(self._tell, error)
-
-    def _tell(self, error: Exception | None) -> None:
-        protocol = self._protocol
-        # The two know each other: let go, so that neither waits for the garbage collector.
-        self._protocol = _NOBODY
-        protocol.connection_lost(error)
+        self._let_go(error)
 
     # --- the rest of the interface --------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from mtls_gateway.demo import run
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material, Ports, make_material
-from mtls_gateway.demo.run import DemoError, end, free_ports, left_running, port_is_taken, run_demo
+from mtls_gateway.demo.run import DemoError, end, left_running, port_is_taken, run_demo
 
 #: Starts a child in its own group's session, says so, and takes no notice of SIGTERM.
 _STUBBORN = """

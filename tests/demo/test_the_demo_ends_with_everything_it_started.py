@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mtls_gateway.demo.cast import CERTIFICATES, USERS
-from mtls_gateway.demo.run import free_ports
+from mtls_gateway.demo.free_ports import free_ports
 
 
 def running_below(directory: Path) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mtls_gateway.demo.cast import CERTIFICATE_HOST, PUBLIC_HOST
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.run import left_running
 from tests.deploy.alerts import alerts
 from tests.deploy.prometheus_server import PrometheusServer, prometheus_server
@@ -73,9 +74,7 @@ def gateway(manager: Manager, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def prometheus(gateway: WholeGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     with prometheus_server(tmp_path_factory.mktemp("prometheus"), port, gateway.ports.operations) as server:
         yield server
 

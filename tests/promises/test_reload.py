@@ -16,7 +16,8 @@ import pytest
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.demo.cast import CERTIFICATE_HOST, PUBLIC_HOST
 from mtls_gateway.demo.client import Connection
-from mtls_gateway.demo.run import free_ports, left_running, port_is_taken
+from mtls_gateway.demo.free_ports import free_ports
+from mtls_gateway.demo.run import left_running, port_is_taken
 from mtls_gateway.demo.visit import place
 from mtls_gateway.issuance.development_ca import DevelopmentAuthority
 from mtls_gateway.model import Code

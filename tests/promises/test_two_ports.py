@@ -18,8 +18,8 @@ import pytest
 from mtls_gateway.demo.bank import SESSION_COOKIE
 from mtls_gateway.demo.cast import PUBLIC_HOST
 from mtls_gateway.demo.client import Answer, Browser
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material
-from mtls_gateway.demo.run import free_ports
 from mtls_gateway.demo.visit import place
 from mtls_gateway.model import Code
 from tests.promises.tls_line import Line, client_context

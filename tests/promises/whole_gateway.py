@@ -28,9 +28,10 @@ from mtls_gateway.config import read_configuration
 from mtls_gateway.demo import cast
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
 from mtls_gateway.demo.client import Browser
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material, Ports, make_material
 from mtls_gateway.demo.report import Report
-from mtls_gateway.demo.run import Running, free_ports, process, wait_until_it_answers
+from mtls_gateway.demo.run import Running, process, wait_until_it_answers
 from mtls_gateway.demo.visit import Visit, place
 from mtls_gateway.demo.walk_disturbances import gateway_workers
 from mtls_gateway.issuance.development_ca import DevelopmentAuthority

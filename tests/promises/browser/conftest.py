@@ -12,8 +12,9 @@ import pytest
 from cryptography import x509
 
 from mtls_gateway.demo.cast import PKCS12_PASSWORD
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Ports
-from mtls_gateway.demo.run import Running, free_ports, started
+from mtls_gateway.demo.run import Running, started
 from tests.promises.browser import chromium
 from tests.promises.browser.customer import SUPPORTED, Customer, customer
 

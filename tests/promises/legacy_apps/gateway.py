@@ -12,7 +12,8 @@ from pathlib import Path
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo.client import Browser
-from mtls_gateway.demo.run import free_ports, process, wait_until_it_answers
+from mtls_gateway.demo.free_ports import free_ports
+from mtls_gateway.demo.run import process, wait_until_it_answers
 from mtls_gateway.issuance.development_ca import DevelopmentAuthority, Issued
 from mtls_gateway.model import Method
 from mtls_gateway.store.certificates import NewCertificate
