@@ -15,8 +15,9 @@ import pytest
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
 from mtls_gateway.demo.client import Connection
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.demo.material import Material
-from mtls_gateway.demo.run import end, free_ports
+from mtls_gateway.demo.run import end
 from tests.promises.distant import DistantBrowser, DistantConnection
 from tests.promises.whole_gateway import Person, WholeGateway, eventually, whole_gateway
 
