@@ -76,6 +76,8 @@ def test_a_day_ahead_admits_nobody_on_todays_session_and_afterwards_nobody_on_to
 def test_a_day_back_admits_nobody_whose_certificate_has_not_begun_and_all_of_them_afterwards(
     jumping: WholeGateway, clock: MachineClock
 ) -> None:
+    # After the test before.
+    assert eventually(lambda: is_ready(jumping))
     workers = jumping.workers()
     person = jumping.newcomer()
     browser = jumping.signed_in(person)
