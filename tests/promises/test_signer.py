@@ -116,7 +116,14 @@ def test_what_the_signer_has_signed_signs_in_until_the_signers_crl_revokes_it(ga
     before = x509.load_pem_x509_crl(crl_file.read_bytes())
     number = before.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
     now = float(int(time.time()))
-    entries = [RevokedEntry(entry.serial_number, entry.revocation_date_utc.timestamp()) for entry in before]
+    revoked = {entry.serial_number: entry.revocation_date_utc.timestamp() for entry in before}
+    # Nor may anything be left out that the clerk's own CRL of this issuer has.
+    published = gateway.material.directory / "state" / "published" / "demo-issuing.crl"
+    assert eventually(published.exists)
+    theirs = x509.load_der_x509_crl(published.read_bytes())
+    revoked |= {entry.serial_number: entry.revocation_date_utc.timestamp() for entry in theirs}
+    number = max(number, theirs.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1)
+    entries = [RevokedEntry(serial, at) for serial, at in revoked.items()]
     entries.append(RevokedEntry(person.certificate.serial, now, "keyCompromise"))
     order = CrlOrder("demo-issuing", number, now, now + 86_400, entries)
 

@@ -17,6 +17,7 @@ from mtls_gateway.errors import SignerRefused
 from mtls_gateway.issuance.orders import RevokedEntry
 from mtls_gateway.issuance.signer import der
 from mtls_gateway.issuance.signer.issuing import IssuingCa
+from mtls_gateway.issuance.signer.listed import Comparison
 from mtls_gateway.model import MAXIMUM_SERIAL
 
 _VERSION_2 = der.integer(1)
@@ -82,10 +83,18 @@ def check_head(head: CrlHead, issuer: IssuingCa, limits: CrlLimits, now: float) 
 class CrlDraft:
     """A CRL while its entries come in. Not for several threads at once."""
 
-    def __init__(self, head: CrlHead, issuer: IssuingCa, limits: CrlLimits, directory: Path) -> None:
-        """Its entries go to a file without a name in ``directory``."""
+    def __init__(
+        self,
+        head: CrlHead,
+        issuer: IssuingCa,
+        limits: CrlLimits,
+        directory: Path,
+        comparison: Comparison | None = None,
+    ) -> None:
+        """Its entries go to a file without a name in ``directory``, and into ``comparison`` with the last list."""
         self.head = head
         self.issuer = issuer
+        self._comparison = comparison
         self._limits = limits
         self._spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed by close()
         self._length = 0
@@ -126,12 +135,16 @@ class CrlDraft:
             pieces.append(der.sequence(der.integer(serial), _date(int(at)), _REASONS[reason]))
         octets = b"".join(pieces)
         self._spool.write(octets)
+        if self._comparison is not None:
+            self._comparison.take([(serial, at) for serial, at, _ in entries])
         self._length += len(octets)
         self._entries += len(entries)
         self._last_serial = last
 
     def digest(self) -> bytes:
         """All entries have come: the digest that is to be signed."""
+        if self._comparison is not None:
+            self._comparison.finish()
         superior = self.issuer.superior
         body_before = b"".join(
             (

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cryptography import x509
+
 from mtls_gateway import metrics
 from mtls_gateway.clock import Clock
 from mtls_gateway.errors import SignerRefused, SignerUnavailable
@@ -27,11 +29,15 @@ from mtls_gateway.issuance.signer.crl import CrlHead, CrlLimits, check_head
 from mtls_gateway.issuance.signer.issuing import IssuingCa, described
 from mtls_gateway.issuance.signer.journal import Intent, Journal, JournalUnusable, Standing
 from mtls_gateway.issuance.signer.key import KeyUnavailable, is_signature
+from mtls_gateway.issuance.signer.listed import Comparison, ListUnusable
 from mtls_gateway.issuance.signer.profile import user_to_be_signed
 from mtls_gateway.issuance.signer.rate import Rate
 from mtls_gateway.issuance.signer.rules import Profile, check_finished, check_order
+from mtls_gateway.model import print_serial
 
 _LOG = logging.getLogger(__name__)
+#: Seconds; a leap year, see ``issuance.validity``.
+_LONGEST_LIFE = 366 * 86_400.0
 #: What can come of an order for a certificate.
 Outcome = bytes | SignerRefused | SignerUnavailable
 
@@ -211,20 +217,26 @@ class Desk:
             raise SignerUnavailable("as many CRLs were signed as a minute may have; try again in a minute")
         return issuer
 
-    def sign_crl(self, head: CrlHead, issuer: IssuingCa, digest: bytes) -> bytes:
+    def sign_crl(self, head: CrlHead, issuer: IssuingCa, digest: bytes, comparison: Comparison | None = None) -> bytes:
         """The signature of a CRL whose digest this is; the same again for the same CRL.
 
         Raises:
-            SignerRefused: the number was given to another CRL, or a higher one was.
+            SignerRefused: the number was given to another CRL, or a higher one was; or it leaves out what
+                ``comparison`` says that the last one listed.
             SignerUnavailable: not now.
         """
         with _unavailable():
+            if comparison is not None and head.number > self._crl_number(issuer.name):
+                self._check_left_out(head, comparison)
             standing = self._journal.intend_crl(issuer.name, head.number, digest)
             if standing.number != head.number or standing.digest != digest:
                 cause = f"the number of the next CRL is {standing.number + 1} or higher; this one was given to another"
                 raise SignerRefused("crl_number", cause)
             if standing.signature is not None:
                 return standing.signature
+            if comparison is not None:
+                # Before the signature: what has left the signer was always written down.
+                comparison.keep(head.number)
             signature = issuer.key.sign(digest)
             if not is_signature(issuer.superior.public_key, signature, digest):
                 _LOG.critical("the key of %s has made a signature that is not good; it does not leave", issuer.name)
@@ -232,6 +244,23 @@ class Desk:
             standing = self._journal.crl_signed(issuer.name, head.number, digest, signature)
             metrics.SIGNER_JOURNAL_RECORDS.set(self._journal.records)
             return standing.signature or signature
+
+    def _check_left_out(self, head: CrlHead, comparison: Comparison) -> None:
+        if not comparison.is_of_the_last():
+            raise SignerUnavailable("another CRL was signed meanwhile; order it again")
+        for serial, at in comparison.left_out():
+            standing = self._journal.standing(serial)
+            if standing is None or standing.certificate is None:
+                # Not ours to know, e.g. imported: no user's certificate lives longer than a year.
+                ends = at + _LONGEST_LIFE
+            else:
+                ends = x509.load_der_x509_certificate(standing.certificate).not_valid_after_utc.timestamp()
+            if ends >= head.this_update:
+                cause = (
+                    f"serial {print_serial(serial)} was on CRL {comparison.number} and its certificate has not ended;"
+                    " was an older database restored? revoke it again"
+                )
+                raise SignerRefused("entry_left_out", cause)
 
     def _crl_number(self, issuer: str) -> int:
         standing = self._journal.crl_standing(issuer)
@@ -274,6 +303,6 @@ def _count(kind: str, outcome: object, seconds: float) -> None:
 def _unavailable() -> Iterator[None]:
     try:
         yield
-    except (JournalUnusable, KeyUnavailable) as error:
+    except (JournalUnusable, KeyUnavailable, ListUnusable, OSError) as error:
         _LOG.error("not signed: %s", error)
         raise SignerUnavailable("the signer cannot sign now; its log says why") from error

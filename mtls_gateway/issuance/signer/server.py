@@ -20,6 +20,7 @@ from mtls_gateway.issuance import signer_frames as frames
 from mtls_gateway.issuance.signer.batches import Batches
 from mtls_gateway.issuance.signer.crl import CrlDraft, CrlHead
 from mtls_gateway.issuance.signer.desk import Desk, count_crl
+from mtls_gateway.issuance.signer.listed import Comparison, ListUnusable
 from mtls_gateway.issuance.signer_frames import Garbled, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -139,8 +140,14 @@ class SignerServer:
         head = CrlHead(read.issuer, read.number, read.this_update, read.next_update)
         try:
             issuer = await self._at_the_desk(lambda: self._desk.begin_crl(head))
-            draft = CrlDraft(head, issuer, self._desk.limits, self._settings.directory)
-        except (SignerRefused, SignerUnavailable, OSError) as error:
+            comparison = await asyncio.to_thread(Comparison, self._settings.directory, issuer.name)
+        except (SignerRefused, SignerUnavailable, ListUnusable, OSError) as error:
+            await self._refuse_crl(writer, error, began)
+            return
+        try:
+            draft = CrlDraft(head, issuer, self._desk.limits, self._settings.directory, comparison)
+        except OSError as error:
+            comparison.close()
             await self._refuse_crl(writer, error, began)
             return
         try:
@@ -152,7 +159,7 @@ class SignerServer:
                 return
             try:
                 digest = await asyncio.to_thread(draft.digest)
-                signature = await self._at_the_desk(lambda: self._desk.sign_crl(head, issuer, digest))
+                signature = await self._at_the_desk(lambda: self._desk.sign_crl(head, issuer, digest, comparison))
             except (SignerRefused, SignerUnavailable, OSError) as error:
                 await self._refuse_crl(writer, error, began)
                 return
@@ -164,6 +171,7 @@ class SignerServer:
             await self._drain(writer)
         finally:
             draft.close()
+            comparison.close()
 
     async def _draft(self, draft: CrlDraft, reader: asyncio.StreamReader) -> SignerRefused | OSError | None:
         """Take the entries to their end; what is wrong with them is said only then, where the client listens."""
@@ -188,7 +196,7 @@ class SignerServer:
         raise Garbled("a CRL's order that breaks off")
 
     async def _refuse_crl(self, writer: asyncio.StreamWriter, error: Exception, began: float) -> None:
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | ListUnusable):
             _LOG.error("a CRL cannot be drafted: %s", error)
         said = (
             error if isinstance(error, SignerRefused | SignerUnavailable) else SignerUnavailable("see the signer's log")
