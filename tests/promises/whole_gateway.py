@@ -137,10 +137,10 @@ class WholeGateway:
         """A browser in which the person has signed in; fails if that does not lead home."""
         browser = self.browser(person)
         page = browser.get(CERTIFICATE_HOST, "/")
-        browser.submit(page, page.form("password"), password=person.password)
+        tried = browser.submit(page, page.form("password"), password=person.password)
         # Not what that leads to: near a certificate's end it is a notice.
         answer = browser.get(CERTIFICATE_HOST, "/home")
-        assert place(answer) == f"home of {person.user_id}", answer.text
+        assert place(answer) == f"home of {person.user_id}", f"{tried.status} {tried.text}\n{answer.text}"
         return browser
 
     # --- as an operator -------------------------------------------------------------------------
