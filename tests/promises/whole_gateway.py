@@ -8,6 +8,7 @@ tests can lean on one gateway.
 from __future__ import annotations
 
 import asyncio
+import copy
 import http.client
 import itertools
 import json
@@ -238,7 +239,8 @@ def configure(file: Path, *settings: Mapping[str, Any]) -> None:
     """Lay ``settings`` over what the file says; a list replaces a list, None takes away."""
     whole = tomllib.loads(file.read_text(encoding="utf-8"))
     for each in settings:
-        _lay_over(whole, each)
+        # A copy: what is laid over one gateway's must not become part of the next one's.
+        _lay_over(whole, copy.deepcopy(dict(each)))
     file.write_text("".join(f"{name} = {toml(value)}\n" for name, value in whole.items()), encoding="utf-8")
 
 
