@@ -130,7 +130,7 @@ async def _enrol(applicants: list[Applicant], port: int, server_ca: Path, at_onc
         return time.perf_counter() - began, sorted(taken)
 
 
-def _processor(master: int) -> dict[str, float]:
+def processor_by_role(master: int) -> dict[str, float]:
     """Processor seconds used by each role of the gateway."""
     used: dict[str, float] = defaultdict(float)
     for line in left_running([master]):
@@ -159,9 +159,9 @@ def measure(folder: Path, count: int, at_once: int) -> dict[str, float]:
             applicants = asyncio.run(_applicants(configuration, count + at_once))
             ca = material.certificates.server_ca
             asyncio.run(_enrol(applicants[:at_once], gateway, ca, at_once))  # what is made once, is made
-            before = _processor(running.pid)
+            before = processor_by_role(running.pid)
             seconds, taken = asyncio.run(_enrol(applicants[at_once:], gateway, ca, at_once))
-            used = {role: spent - before.get(role, 0.0) for role, spent in _processor(running.pid).items()}
+            used = {role: spent - before.get(role, 0.0) for role, spent in processor_by_role(running.pid).items()}
     figures = {
         "enrolments_per_second": count / seconds,
         "p50_ms": taken[count // 2] * 1_000,

@@ -26,6 +26,8 @@ class Question:
     bulk: bool = False
     #: Send a browser's headers and the session cookie.
     browser: bool = False
+    #: Seconds before the window: paced connections are opened a few at a time.
+    warm: float = 0.3
 
     @property
     def unit(self) -> str:

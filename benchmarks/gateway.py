@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.client import Client
+from benchmarks.crowd import write
 from benchmarks.generator import Target
 from benchmarks.machine import PROXY_CORE, BenchmarkError, descendants, free_port, pinned, process
 from benchmarks.material import CERTIFICATE_NAME, PUBLIC_NAME, Held, Material
@@ -131,9 +132,12 @@ def running(
     workers: int = 1,
     core: int | None = PROXY_CORE,
     prefill: Callable[[Path], object] | None = None,
+    crowd: int = 0,
+    settings: str = "",
 ) -> Iterator[Gateway]:
     """A gateway with these users registered and signed in, each with its certificate.
 
+    ``crowd``: so many others are in its database, each with a session. ``settings``: more of its configuration.
     ``prefill`` is given the path of the database before anything else is in it.
 
     Raises:
@@ -151,6 +155,7 @@ def running(
             operations=free_port(),
             workers=workers,
         )
+        + settings
     )
     crl = directory / "issuing.crl"
     _replace(crl, material.crl(crl_entries))
@@ -159,6 +164,8 @@ def running(
     if prefill is not None:
         prefill(configuration.state / "gateway.sqlite3")
     cookies = asyncio.run(_fill(configuration, users))
+    if crowd:
+        write(Path(configuration.database_url.removeprefix("sqlite:///")), crowd, crowd)
     command = _command(directory, "serve")
     with process(pinned(core, *command) if core is not None else command, log) as child:
         began = time.monotonic()

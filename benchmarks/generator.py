@@ -34,6 +34,10 @@ BROWSER_HEADERS = (
 )
 
 
+class NothingDone(BenchmarkError):
+    """Nothing went wrong, but nothing was completed in the window either: the machine had no time for it."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Where the load goes, and whose processor time is taken beside it."""
@@ -109,6 +113,7 @@ class Generator:
         """One window.
 
         Raises:
+            NothingDone: the window was too short on this machine.
             BenchmarkError: there were errors, so that the figure would be of something else.
         """
         backend_before = _processor_seconds(self._backend_pid)
@@ -119,7 +124,9 @@ class Generator:
             found = json.loads(done.stdout)
         except ValueError:
             raise BenchmarkError(f"{mode} against {target.name}: {done.stderr.strip() or done.returncode}") from None
-        if found["errors"] or not (found["count"] or found["body_in"] or found["body_out"]):
+        if not (found["errors"] or found["count"] or found["body_in"] or found["body_out"]):
+            raise NothingDone(f"{mode} against {target.name}: nothing was completed in {seconds:g} s")
+        if found["errors"]:
             raise BenchmarkError(
                 f"{mode} against {target.name}: {found['errors']} errors in {found['count']}, "
                 f"first: {found['first_error']!r}, statuses {found['statuses']}"

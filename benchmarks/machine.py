@@ -92,6 +92,33 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def processor_seconds(pids: Sequence[int]) -> float:
+    """What these processes have used so far; those that have ended count nothing."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def await_rest(pid: int) -> None:
+    """Wait until ``pid`` and all below it do next to nothing: what they do once after they began is not to be measured.
+
+    Raises:
+        BenchmarkError: they do not come to rest.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    quiet = 0
+    while time.monotonic() < give_up:
+        before = processor_seconds(descendants(pid))
+        time.sleep(0.5)
+        quiet = quiet + 1 if processor_seconds(descendants(pid)) - before <= 0.05 else 0
+        if quiet == 2:
+            return
+    raise BenchmarkError(f"process {pid} and those below it do not come to rest")
+
+
 def await_children(pid: int, count: int) -> list[int]:
     """``pid`` and every process below it, once there are so many below it.
 

@@ -61,10 +61,14 @@ class Material:
             self.issuing.certificate, self.issuing.key, entries=entries, number=self._number, revoked=revoked
         )
 
+    def empty_root_crl(self) -> bytes:
+        """The root's own, DER: nginx and HAProxy want one of every CA of the chain."""
+        self._number += 1
+        return write_crl(self.root.certificate, self.root.key, entries=0, number=self._number)
+
     def crl_file(self, entries: int) -> Path:
         """PEM of both CAs' CRLs in one file, as nginx and HAProxy want it."""
-        self._number += 1
-        empty = write_crl(self.root.certificate, self.root.key, entries=0, number=self._number)
+        empty = self.empty_root_crl()
         path = self.directory / f"crl-{entries}.pem"
         with path.open("wb") as file:
             for der in (self.crl(entries), empty):

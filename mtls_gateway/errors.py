@@ -116,3 +116,7 @@ class MailServerAway(GatewayError):
 
 class LegacyUnavailable(GatewayError):
     """The legacy backend did not answer as a web application does."""
+
+
+class LegacyUnreachable(LegacyUnavailable):
+    """No connection was made: nothing was sent, and another backend may be asked."""

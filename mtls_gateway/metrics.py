@@ -100,6 +100,31 @@ BACKEND_CONNECTIONS = Gauge(
 BACKEND_FAILURES = Counter(
     "mtls_gateway_backend_failures_total", "Exchanges that a backend failed, by reason.", ["backend", "reason"]
 )
+BACKEND_USABLE = Gauge(
+    "mtls_gateway_backend_usable",
+    "Workers that send requests to the backend; 0: none does, it is down or ejected.",
+    ["backend"],
+    multiprocess_mode="livesum",
+)
+BACKEND_REQUESTS = Gauge(
+    "mtls_gateway_backend_requests",
+    "Requests under way at the backend, or waiting for a connection to it.",
+    ["backend"],
+    multiprocess_mode="livesum",
+)
+BACKEND_EJECTIONS = Counter(
+    "mtls_gateway_backend_ejections_total",
+    "Times that a worker sent a backend nothing more, by what was wrong: connect, answer, check.",
+    ["backend", "cause"],
+)
+BACKEND_CHECKS = Counter(
+    "mtls_gateway_backend_checks_total", "Active health checks, by how they ended.", ["backend", "outcome"]
+)
+BACKEND_REFUSALS = Counter(
+    "mtls_gateway_backend_refusals_total",
+    "Requests answered 503 at once: all backends were out, or that of the session was.",
+    ["out"],
+)
 CUTS = Counter("mtls_gateway_cut_connections_total", "Connections cut while open, by cause.", ["cause"])
 
 # --- trust --------------------------------------------------------------------------------------

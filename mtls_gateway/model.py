@@ -216,6 +216,8 @@ class Caller:
     address: str
     user_agent: str = ""
     accept_language: str = ""
+    #: Backends that its session may be opened at, the best first; empty: all are out. None: not known.
+    backends: tuple[str, ...] | None = None
 
 
 class MailState(str, Enum):
@@ -310,6 +312,8 @@ class SessionRow:
     last_used: float
     #: The absolute end.
     ends: float
+    #: The address of the backend that the legacy session lives on; "": not written down.
+    backend: str = ""
 
 
 class ChangeKind(str, Enum):
@@ -391,3 +395,5 @@ class NewSession:
     ends: float
     #: The legacy session's cookies, encrypted (see ``signin.jar``), so that it can be ended without the browser.
     legacy_cookies: bytes
+    #: See :class:`SessionRow`.
+    backend: str = ""

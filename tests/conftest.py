@@ -25,6 +25,9 @@ from mtls_gateway.demo.free_ports import free_ports
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.schedule import Schedule
 
+#: Where ``.ci/run`` has a 32-bit Wine made: the app for Windows that is delivered is 32-bit, the system's Wine 64-bit.
+WINE32 = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtls-gateway" / "wine32" / "bin"
+
 
 @dataclass(frozen=True)
 class Component:
@@ -46,7 +49,7 @@ class Component:
             return os.access(there, os.W_OK)
         if self.look_for.startswith("/"):
             return Path(self.look_for).exists()
-        return shutil.which(self.look_for, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+        return shutil.which(self.look_for, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:{WINE32}") is not None
 
 
 COMPONENTS = {
@@ -89,7 +92,7 @@ COMPONENTS = {
     "mingw-i686": Component("i686-w64-mingw32-gcc", "gcc-mingw-w64-i686-win32"),
     "mingw-x86_64": Component("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32"),
     "osslsigncode": Component("osslsigncode", "osslsigncode"),
-    "wine": Component("wine", "wine wine64"),
+    "wine": Component("wine", f"patchelf && .ci/wine32 {WINE32.parent}"),
     "xdotool": Component("xdotool", "xdotool"),
     "Xvfb": Component("Xvfb", "xvfb"),
     "shellcheck": Component("shellcheck", "shellcheck"),

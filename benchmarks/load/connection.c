@@ -70,6 +70,9 @@ void connection_close(struct connection *connection) {
     if (connection->state == CONNECTION_HOLDING) {
         connection->run->held--;
     }
+    if (connection->state == CONNECTION_HANDSHAKING) {
+        connection->run->greeting--;
+    }
     if (connection->tls != NULL) {
         /* Else OpenSSL takes an end without close_notify for a truncation and spoils the ticket. */
         SSL_set_shutdown(connection->tls, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -127,12 +130,14 @@ void connection_open(struct connection *connection) {
     connection->descriptor = -1;
     answer_reset(&connection->answer);
     run->in_flight++;
+    run->greeting++;
     connection->state = CONNECTION_HANDSHAKING;
     if (reach(connection) != 0) {
         connection_fail(connection, "connect");
         return;
     }
     if (run->options.plain) {
+        run->greeting--;
         connection->state = CONNECTION_SENDING;
         return;
     }
@@ -196,7 +201,11 @@ static void count_one(struct connection *connection) {
     struct run *run = connection->run;
     if (run->measuring) {
         run->count++;
-        histogram_add(&run->latencies, monotonic() - connection->began);
+        uint64_t taken = monotonic() - connection->began;
+        histogram_add(&run->latencies, taken);
+        if (run->options.interval > 0) {
+            histogram_add(&run->lately, taken);
+        }
         if (run->count >= (uint64_t)run->options.maximum_count) {
             run->stopping = true;
         }
@@ -350,6 +359,8 @@ static bool handshake_more(struct connection *connection) {
     errno = 0;
     int result = SSL_do_handshake(connection->tls);
     if (result == 1) {
+        connection->run->greeting--;
+        connection->state = CONNECTION_CLOSING;
         after_handshake(connection);
         return true;
     }

@@ -31,6 +31,8 @@ struct options {
     long maximum_errors;
     double seconds;
     double warm;
+    /* Seconds; 0: no lines in between. */
+    double interval;
     uint64_t body;
     char *request;
     size_t request_length;
@@ -114,6 +116,8 @@ struct run {
     uint64_t opened;
     int in_flight;
     int held;
+    /* Connections whose handshake is under way. */
+    int greeting;
     bool measuring;
     bool stopping;
     uint64_t count;
@@ -126,6 +130,8 @@ struct run {
     uint64_t body_out;
     uint64_t statuses[1000];
     struct histogram latencies;
+    /* Of the interval that is under way. */
+    struct histogram lately;
     char first_error[200];
     char protocol[64];
     char cipher[64];

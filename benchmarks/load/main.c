@@ -16,7 +16,7 @@
 /* A connection that does nothing for so long is an error. */
 #define SILENCE (15 * UINT64_C(1000000000))
 #define SECOND 1e9
-/* With mode idle: how many connect at a time. */
+/* With mode idle, and with pauses: how many connect at a time. */
 #define OPENING 64
 
 static volatile sig_atomic_t told_to_stop;
@@ -99,6 +99,10 @@ static void tend(struct run *run) {
             if (idle && (run->lost > 0 || run->in_flight - run->held >= OPENING)) {
                 continue;
             }
+            /* Who rests between requests is not in a hurry: thousands that greet at once would time out. */
+            if (run->options.pause_ms > 0 && run->greeting >= OPENING) {
+                continue;
+            }
             connection_open(connection);
             if (connection->state != CONNECTION_CLOSED) {
                 connection_step(connection);
@@ -146,9 +150,21 @@ static void turn(struct run *run, int wait_ms) {
     }
 }
 
+/* One line for the interval that is over, which began `began` seconds into the window. */
+static void print_interval(struct run *run, double began) {
+    printf("{\"event\": \"interval\", \"began\": %.3f, \"count\": %llu, \"p50_ms\": %.4f, \"p99_ms\": %.4f}\n", began,
+           (unsigned long long)run->lately.count, histogram_quantile_ms(&run->lately, 0.5),
+           histogram_quantile_ms(&run->lately, 0.99));
+    fflush(stdout);
+    memset(&run->lately, 0, sizeof run->lately);
+}
+
 /* Until the deadline; false when there were too many errors. */
 static bool drive(struct run *run, uint64_t deadline) {
     uint64_t next_tending = 0;
+    uint64_t window = run->now;
+    uint64_t interval = run->measuring ? (uint64_t)(run->options.interval * SECOND) : 0;
+    uint64_t interval_began = window;
     bool announced = false;
     /* Slots that rest need a finer clock; opening thousands must not wait for it. */
     uint64_t every = run->options.pause_ms > 0 || run->options.mode == MODE_IDLE ? 2000000 : 100000000;
@@ -168,6 +184,10 @@ static bool drive(struct run *run, uint64_t deadline) {
             }
         }
         turn(run, (int)(every / 1000000));
+        if (interval > 0 && run->now - interval_began >= interval) {
+            print_interval(run, (double)(interval_began - window) / SECOND);
+            interval_began = run->now;
+        }
         if (run->errors > (uint64_t)run->options.maximum_errors) {
             return false;
         }

@@ -29,6 +29,7 @@ static const char usage[] =
     "  --pause-ms N             requests: rest between an answer and the next request\n"
     "  --tls 1.2|1.3            (1.3)   --plain   no TLS at all\n"
     "  --sources N              loopback addresses to come from (64)\n"
+    "  --interval S             also one line for every S seconds of the window\n"
     "  --watch PID              take this process's CPU time over the window; may be repeated\n"
     "  --maximum-errors N       give up then (100)\n";
 
@@ -108,7 +109,7 @@ void options_read(struct options *options, int count, char **arguments) {
         {"header", 1, NULL, 'H'},      {"body", 1, NULL, 'b'},        {"ask", 0, NULL, 'q'},
         {"pause-ms", 1, NULL, 'P'},    {"tls", 1, NULL, 't'},         {"plain", 0, NULL, 'l'},
         {"sources", 1, NULL, 'S'},     {"watch", 1, NULL, 'W'},       {"maximum-errors", 1, NULL, 'E'},
-        {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"interval", 1, NULL, 'I'},    {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     static char headers[MOST_HEADERS_OCTETS];
     const char *path = "/page";
@@ -131,6 +132,7 @@ void options_read(struct options *options, int count, char **arguments) {
         case 'P': options->pause_ms = (int)number("pause-ms", optarg, 0, 60000); break;
         case 'l': options->plain = true; break;
         case 'S': options->sources = (int)number("sources", optarg, 1, 1000); break;
+        case 'I': options->interval = number("interval", optarg, 0.05, 60); break;
         case 'E': options->maximum_errors = (long)number("maximum-errors", optarg, 0, 1e7); break;
         case 't':
             options->tls12 = strcmp(optarg, "1.2") == 0;

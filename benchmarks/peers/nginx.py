@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.generator import Target
@@ -135,15 +135,21 @@ def proxy_only(
 
 @contextlib.contextmanager
 def with_auth_request(
-    name: str, directory: Path, material: Material, backend: int, client: Held, session: str
+    name: str,
+    directory: Path,
+    material: Material,
+    backend: int,
+    client: Held,
+    session: str,
+    service: Sequence[str | Path] = (sys.executable, "-m", "benchmarks.peers.judge_service"),
 ) -> Iterator[Target]:
-    """Each request is judged by a small service on the same core: certificate, user, session."""
+    """Each request is judged by ``service`` on the same core: certificate, user, session."""
     directory.mkdir(parents=True, exist_ok=True)
     socket, rows, log = directory / "judge.sock", directory / "rows.json", directory / "judge.log"
     issuer, serial = _printed(client)
     rows.write_text(json.dumps({"issuer": issuer, "serial": serial, "user": "user0001", "session": session}))
-    service = pinned(PROXY_CORE, sys.executable, "-m", "benchmarks.peers.judge_service", socket, rows)
-    with process(service, log) as judge:
+    # One core: more threads than that would only take turns on it.
+    with process(pinned(PROXY_CORE, *service, socket, rows), log, {"GOMAXPROCS": "1"}) as judge:
         upstreams = _JUDGES.format(socket=socket)
         with _running(name, directory, material, backend, upstreams, "", _JUDGED, (judge.pid,)) as target:
             yield target

@@ -71,6 +71,8 @@ class AccessLog:
             "octets_up": head.length if head.length >= 0 else None,
             "octets_down": exchange.octets_down,
         }
+        if exchange.backend and exchange.route == "legacy":
+            line["backend"] = exchange.backend
         for key in bound:
             match key:
                 case ("user" | "company" as kind, str() as name):

@@ -83,12 +83,29 @@ def reserve_figures() -> None:
 
 def collect_figures(directory: Path) -> bytes:
     """Every process's figures in the text format, as of one moment; waits while the master adds some up."""
+    with _holding(directory, fcntl.LOCK_SH):
+        return generate_latest(_registry(directory))
+
+
+def read_gauge(directory: Path, name: str, label: str) -> dict[str, float]:
+    """A gauge of all processes by the values of its ``label``; waits as :func:`collect_figures`."""
+    with _holding(directory, fcntl.LOCK_SH):
+        families = list(_registry(directory).collect())
+    return {
+        sample.labels[label]: sample.value
+        for family in families
+        if family.name == name
+        for sample in family.samples
+        if label in sample.labels
+    }
+
+
+def _registry(directory: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
     # It registers itself; the library leaves it without annotations.
     collect: Callable[[CollectorRegistry, str], object] = MultiProcessCollector
     collect(registry, str(directory))
-    with _holding(directory, fcntl.LOCK_SH):
-        return generate_latest(registry)
+    return registry
 
 
 def fold_ended(directory: Path) -> bool:

@@ -17,6 +17,7 @@ from mtls_gateway.signin.gate import Gate
 from mtls_gateway.signin.knowledge import Knowledge
 from mtls_gateway.trust.revocation import load_revocation
 from mtls_gateway.trust.verdict import Judge
+from mtls_gateway.wire.checks import HealthChecks
 from mtls_gateway.wire.listener import Listener
 from mtls_gateway.wire.sites import Sites
 from mtls_gateway.wire.worker import Worker
@@ -55,6 +56,8 @@ class GatewayWorker(RoleWorker):
             log_access=log,
             connections=connections_that_fit(configuration),
         )
+        gate.preferred_backends = worker.legacy.preferred
+        checks = HealthChecks(configuration, worker.legacy)
 
         async def take_revocation(announced: int) -> None:
             judge.take(await asyncio.to_thread(load_revocation, directory, judge.revocation))
@@ -72,7 +75,9 @@ class GatewayWorker(RoleWorker):
         ]
         try:
             async with background(
-                asyncio.ensure_future(follower.run()), asyncio.ensure_future(_add_up_for_ever(worker, log))
+                asyncio.ensure_future(follower.run()),
+                asyncio.ensure_future(checks.run()),
+                asyncio.ensure_future(_add_up_for_ever(worker, log)),
             ):
                 worker.deadlines.start()
                 for listener in listeners:

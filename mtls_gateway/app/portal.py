@@ -13,10 +13,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from mtls_gateway.app.figures import collect_figures
+from mtls_gateway.app.figures import collect_figures, read_gauge
 from mtls_gateway.app.listening import address_of
 from mtls_gateway.app.observation import count_rows, watch_readiness
-from mtls_gateway.app.ready import ready_checks
+from mtls_gateway.app.ready import backend_check, ready_checks
 from mtls_gateway.app.role import RoleWorker, background
 from mtls_gateway.app.rows import open_rows
 from mtls_gateway.clock import Clock
@@ -59,7 +59,7 @@ class PortalWorker(RoleWorker):
         async with contextlib.AsyncExitStack() as stack:
             store = await open_rows(configuration, clock)
             stack.push_async_callback(store.close)
-            legacy = LegacyClient(configuration.legacy.backends, configuration.timeouts)
+            legacy = LegacyClient(configuration.timeouts)
             await stack.enter_async_context(legacy)
             checkers = make_checkers(configuration, legacy, store.users, clock)
             stores = SignInStores(attempts=store.attempts, sessions=store.sessions, users=store.identities)
@@ -75,8 +75,13 @@ class PortalWorker(RoleWorker):
             ending = _Ending()
             portal.on_response_prepare.append(ending.close)
             pages = await _serve(stack, portal, listening[private], longest_line=_LONGEST_LINE)
-            checks = ready_checks(configuration, generation.bundle, store, clock)
-            operations = make_operations(checks, partial(collect_figures, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
+            figures_of_all = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+            backends = backend_check(partial(read_gauge, figures_of_all, "mtls_gateway_backend_usable", "backend"))
+            checks = dict(ready_checks(configuration, generation.bundle, store, clock))
+            if configuration.operations.ready_needs_backend:
+                checks["backends"] = backends
+            advice = {} if "backends" in checks else {"backends": backends}
+            operations = make_operations(checks, partial(collect_figures, figures_of_all), advice=advice)
             figures = await _serve(stack, operations, listening[public])
             leftovers = Leftovers(store.sessions, checkers[Site.CERTIFICATE], LegacyJar(generation.secret))
             idle = configuration.sessions.idle + configuration.sessions.note_use_every

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mtls_gateway.clock import Clock
@@ -39,6 +40,21 @@ def ready_checks(configuration: Configuration, bundle: Bundle, store: Store, clo
         _require_writable(configuration.state, configuration.operations.disk_reserve)
 
     return {"database": database, "revocation": revocation, "state": state}
+
+
+def backend_check(usable: Callable[[], Mapping[str, float]]) -> Check:
+    """Whether any worker sends requests to any legacy backend.
+
+    ``usable`` says how many workers do, by the backend's address; it may block.
+    """
+
+    async def backends() -> None:
+        found = await asyncio.to_thread(usable)
+        legacy = {backend: workers for backend, workers in found.items() if backend != "portal"}
+        if not any(legacy.values()):
+            raise StateError(f"no backend can be used: {', '.join(sorted(legacy)) or 'no worker has looked yet'}")
+
+    return backends
 
 
 def free_octets(directory: Path) -> tuple[int, int]:

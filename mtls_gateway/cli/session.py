@@ -48,6 +48,7 @@ def _properties(row: SessionRow) -> dict[str, Value]:
         "company": row.user.company_id,
         "state": row.state.value,
         "serial": None if row.certificate is None else print_serial(row.certificate.serial),
+        "backend": row.backend or None,
         "opened": print_time(row.opened),
         "last_used": print_time(row.last_used),
         "ends": print_time(row.ends),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from mtls_gateway.config.values import Expression, Octets, Parameter, PathPattern, Seconds, Section
+from mtls_gateway.config.values import Count, Expression, Octets, Parameter, PathPattern, Seconds, Section
 
 
 class Seen(Section):
@@ -121,14 +122,72 @@ Guarded = Annotated[
 ]
 
 
+class HealthCheck(Section):
+    """Active checks: each worker asks each backend by itself, with nothing in the request that is a customer's."""
+
+    active: bool = True
+    #: Asked for with GET. Empty: only a connection is made (with TLS for https), and closed again.
+    path: str = ""
+    #: Statuses that are good; of no use without ``path``.
+    expected: tuple[int, ...] = (200,)
+    #: Between two checks, each time up to a tenth more or less: workers do not beat at once.
+    interval: Seconds = 5.0
+    #: For the whole check.
+    timeout: Seconds = 2.0
+    #: So many good ones in a row bring a backend back, so many bad ones take it out.
+    rise: Count = 2
+    fall: Count = 3
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> HealthCheck:
+        if self.path and not re.fullmatch(r"/[!-~]*", self.path):
+            raise ValueError(f"path: {self.path!r} is not a path of the backend in ASCII; start it with /")
+        if not self.expected or not all(200 <= status <= 599 for status in self.expected):
+            raise ValueError("expected needs statuses from 200 to 599, as in [200]")
+        if self.timeout > self.interval:
+            raise ValueError("timeout is longer than interval: checks would overtake each other")
+        return self
+
+
+class Ejection(Section):
+    """Passive checks: what customers' own requests meet. Its numbers are those of each worker."""
+
+    #: Consecutive failures that eject a backend: connections refused or not made in time, answers that do not come,
+    #: are broken or break off, and the statuses below.
+    failures: Count = 3
+    statuses: tuple[int, ...] = (502, 503, 504)
+    #: How long the first time; twice as long each time after, up to ``longest``. Then one request every ``shortest``
+    #: is let through until one succeeds.
+    shortest: Seconds = 2.0
+    longest: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _grows(self) -> Ejection:
+        if self.longest < self.shortest:
+            raise ValueError("longest is shorter than shortest")
+        if not all(500 <= status <= 599 for status in self.statuses):
+            raise ValueError("statuses are of the 500s: any other is an answer of a backend that is well")
+        return self
+
+
 class Legacy(Section):
     """The internet banking system behind the gateway."""
 
+    #: One or several, all of one system; the same addresses on every node.
     backends: tuple[str, ...] = Field(min_length=1)
     #: How long the addresses of a backend's name are believed before the resolver is asked again.
     name_refresh: Seconds = 10.0
     #: How long they are used while the resolver says nothing at all. A name that is no more is given up at once.
     name_keep: Seconds = 3_600.0
+    #: What becomes of a session whose backend is out. ``strict``: the legacy session lives there and nowhere else, so
+    #: its requests are answered 503. ``prefer``: the backends share their sessions, so another one serves it.
+    affinity: Literal["strict", "prefer"] = "strict"
+    #: Of ``backends``: those that keep their sessions but get no new ones, so that they can be taken out afterwards.
+    draining: tuple[str, ...] = ()
+    health_check: HealthCheck = HealthCheck()
+    ejection: Ejection = Ejection()
+    #: A backend that comes back gets a share of what is new that grows for so long; 0: all of it at once.
+    slow_start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     #: Where a browser goes after it has signed in.
     home: str = "/"
     #: Open without a session, e.g. style sheets of a public page. Never the login form.
@@ -144,8 +203,15 @@ class Legacy(Section):
 
     @model_validator(mode="after")
     def _backends_are_addresses(self) -> Legacy:
+        if len(set(self.backends)) < len(self.backends):
+            raise ValueError("backends: the same address is given twice")
         for backend in self.backends:
             scheme, _, rest = backend.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest.rstrip("/"):
                 raise ValueError(f"backends: {backend!r} is not http://HOST:PORT or https://HOST:PORT")
+        for backend in self.draining:
+            if backend not in self.backends:
+                raise ValueError(f"draining: {backend!r} is not one of backends")
+        if set(self.draining) == set(self.backends):
+            raise ValueError("draining names all backends: nobody could sign in; close the service instead")
         return self

@@ -34,6 +34,9 @@ class Operations(Section):
     worker_timeout: Annotated[int, Field(ge=2)] = 30
     #: With less than this left on the state directory's file system, /readyz says no.
     disk_reserve: Octets = 64 * 1024**2
+    #: Whether /readyz says no (503) when no backend can be used. Left so, it says it and stays 200: the balancer has
+    #: no better node to send customers to, and they see the gateway's own page.
+    ready_needs_backend: bool = False
     #: How often sessions, locked users and certificates are counted for the metrics.
     census_every: Seconds = 60.0
     user: str | None = None

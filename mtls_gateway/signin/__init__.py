@@ -11,5 +11,5 @@ In the workers::
     follow ─▶ knowledge (identity, session)   the changes feed: forget, look again, cut
 
 In the portal: ``sign_in`` (one password attempt from start to session), ``lockout``, ``legacy_form``,
-``local_passwords``. ``ports`` is all that this room asks of the store and of the network.
+``local_passwords``; in both ``session_backend``. ``ports`` is all that this room asks of the store and of the network.
 """

@@ -32,6 +32,8 @@ class Context:
     browser_supported: bool = True
     #: What closes the service to everybody; None: it is open.
     closure: Closure | None = None
+    #: Addresses of the legacy backends that a session may be opened at, the best first; None: any.
+    backends: tuple[str, ...] | None = None
 
     def header(self) -> Header:
         """The header: compact JSON in ASCII, so that no name in it can end the line."""
@@ -46,6 +48,8 @@ class Context:
             "session": self.session,
             "browser": None if self.browser_supported else "unsupported",
         }
+        if self.backends is not None:
+            told["backends"] = self.backends
         if self.closure is not None:
             told["closure"] = {
                 "ends": self.closure.ends,

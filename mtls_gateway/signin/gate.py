@@ -25,6 +25,7 @@ no session                                             certificate host: to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from mtls_gateway import metrics
@@ -70,6 +71,9 @@ class Gate:
         self.browsers = BrowserTable(configuration.browsers)
         self.portal_seal = PortalSeal()
         self.no_session_seal = NoSessionSeal(CookieNames(legacy.session_cookies, configuration.sessions.cookie))
+        self.backends = legacy.backends
+        #: Addresses of backends for a new session, the best first; the composition root knows whom to ask.
+        self.preferred_backends: Callable[[], tuple[str, ...]] = lambda: legacy.backends
         self._hosts = {Site.PUBLIC: configuration.public, Site.CERTIFICATE: configuration.certificate}
         self._tokens = Tokens(secret)
         self._cookie = configuration.sessions.cookie.encode("ascii")

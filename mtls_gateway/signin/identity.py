@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,17 +54,17 @@ class Identities:
 
     def __init__(self, store: Registrations, capacity: int = 50_000) -> None:
         self._capacity = capacity
-        #: The one asked for longest ago comes first.
-        self._known: dict[CertificateId, Known] = {}
+        #: The one asked for longest ago comes first. A plain dict would go over all that were ever put out to find it.
+        self._known: OrderedDict[CertificateId, Known] = OrderedDict()
         #: What a change would speak of, to what is known of it.
         self._by_subject: dict[Subject, set[CertificateId]] = {}
         self._flights = Flights(store.registration, _subjects, self._keep)
 
     def get(self, certificate: CertificateId) -> Known | None:
         """What is known already; None: it must be looked up."""
-        known = self._known.pop(certificate, None)
+        known = self._known.get(certificate)
         if known is not None:
-            self._known[certificate] = known
+            self._known.move_to_end(certificate)
         return known
 
     async def look_up(self, certificate: CertificateId) -> Known:

@@ -32,6 +32,7 @@ class LegacyJar:
         kept = {
             "cookies": [[cookie.name, cookie.value, cookie.attributes] for cookie in session.cookies],
             "user_agent": session.user_agent,
+            "backend": session.backend,
         }
         nonce = secrets.token_bytes(_NONCE)
         return _VERSION + nonce + self._cipher.encrypt(nonce, json.dumps(kept).encode(), _VERSION + digest)
@@ -46,4 +47,5 @@ class LegacyJar:
         except InvalidTag:
             return None
         cookies = tuple(LegacyCookie(name, value, attributes) for name, value, attributes in kept["cookies"])
-        return LegacySession(cookies, kept["user_agent"])
+        # What earlier versions have locked says nothing of a backend.
+        return LegacySession(cookies, kept["user_agent"], kept.get("backend", ""))

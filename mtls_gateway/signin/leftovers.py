@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from mtls_gateway.errors import LegacyUnavailable
+from mtls_gateway.errors import LegacyUnavailable, LegacyUnreachable
 from mtls_gateway.signin.jar import LegacyJar
 from mtls_gateway.signin.ports import PasswordChecker
 
@@ -49,18 +49,23 @@ class Leftovers:
     async def end_all(self) -> int:
         """Sign out what waits; returns how many were signed out.
 
+        A backend that takes no connection is tried once: hundreds may have lived there, and each would wait in vain.
+
         Raises:
             StoreUnavailable: the rest waits on.
         """
         ended = 0
+        unreachable: set[str] = set()
         while waiting := await self._store.take_legacy_left():
             for one in waiting:
                 session = self._jar.unlock(one.digest, one.legacy_cookies)
-                if session is None:
+                if session is None or session.backend in unreachable:
                     continue
                 try:
                     await self._checker.sign_out(session)
                     ended += 1
                 except LegacyUnavailable as error:
+                    if isinstance(error, LegacyUnreachable):
+                        unreachable.add(session.backend)
                     _LOG.warning("a legacy session may live on until its own time-out: %s", error)
         return ended

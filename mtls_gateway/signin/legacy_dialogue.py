@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 from mtls_gateway.clock import Clock
-from mtls_gateway.errors import LegacyUnavailable
+from mtls_gateway.errors import LegacyUnavailable, LegacyUnreachable
 from mtls_gateway.signin.form_page import Form, FormPage, read_refresh
 from mtls_gateway.signin.legacy_cookies import LegacyCookies
 from mtls_gateway.signin.legacy_view import LegacyView
-from mtls_gateway.signin.ports import Caller, LegacyCookie, LegacyHttp
+from mtls_gateway.signin.ports import Caller, LegacyCookie, LegacyHttp, LegacyResponse
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -32,9 +32,12 @@ class Reply(NamedTuple):
 
 
 class LegacyDialogue:
-    """Requests of one caller, with the cookies that they bring. Not for two at a time."""
+    """Requests of one caller, with the cookies that they bring. Not for two at a time.
 
-    __slots__ = ("_caller", "_http", "_maximum_octets", "_view", "cookies")
+    All go to one backend, the first of ``backends`` that takes a connection: what the first answer began lives there.
+    """
+
+    __slots__ = ("_backends", "_caller", "_http", "_maximum_octets", "_view", "backend", "cookies")
 
     def __init__(
         self,
@@ -43,13 +46,18 @@ class LegacyDialogue:
         clock: Clock,
         caller: Caller,
         *,
+        backends: Sequence[str],
         maximum_octets: int,
         cookies: tuple[LegacyCookie, ...] = (),
     ) -> None:
+        """``backends`` are addresses, tried in order."""
         self._http = http
         self._view = view
         self._caller = caller
         self._maximum_octets = maximum_octets
+        self._backends = backends
+        #: The address of the one that has answered; "": none has yet.
+        self.backend = ""
         self.cookies = LegacyCookies(clock, cookies)
 
     async def get(self, target: str, referer: str = "") -> Reply:
@@ -103,13 +111,7 @@ class LegacyDialogue:
 
     async def _exchange(self, method: str, target: str, referer: str, body: bytes | None) -> Reply:
         path = target.partition("?")[0]
-        headers = self._view.headers(self._caller, referer, sends=body is not None)
-        if body is not None:
-            headers.append(("Content-Type", _FORM))
-        cookies = self.cookies.header(path)
-        if cookies:
-            headers.append(("Cookie", cookies))
-        response = await self._http.exchange(method, target, headers, body, maximum_octets=self._maximum_octets)
+        response = await self._ask(method, target, referer, body)
         fields: dict[str, str] = {}
         taken: set[str] = set()
         for name, value in response.headers:
@@ -127,6 +129,27 @@ class LegacyDialogue:
         else:
             leads_to = read_refresh(fields["refresh"], address) if "refresh" in fields else page.refresh()
         return Reply(target, method, response.status, location, page, frozenset(taken), leads_to)
+
+    async def _ask(self, method: str, target: str, referer: str, body: bytes | None) -> LegacyResponse:
+        cookies = self.cookies.header(target.partition("?")[0])
+        said = "all are out"
+        for backend in (self.backend,) if self.backend else self._backends:
+            view = self._view.of(backend)
+            headers = view.headers(self._caller, referer, sends=body is not None)
+            if body is not None:
+                headers.append(("Content-Type", _FORM))
+            if cookies:
+                headers.append(("Cookie", cookies))
+            try:
+                response = await self._http.exchange(
+                    backend, method, target, headers, body, maximum_octets=self._maximum_octets
+                )
+            except LegacyUnreachable as error:
+                said = str(error)
+            else:
+                self.backend, self._view = backend, view
+                return response
+        raise LegacyUnreachable(f"no legacy backend takes connections: {said}")
 
 
 def _join(base: str, reference: str) -> str | None:

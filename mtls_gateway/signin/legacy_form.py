@@ -27,6 +27,7 @@ from mtls_gateway.signin.form_page import Form
 from mtls_gateway.signin.legacy_dialogue import LegacyDialogue, Reply
 from mtls_gateway.signin.legacy_view import LegacyView
 from mtls_gateway.signin.ports import Caller, LegacyCookie, LegacyHttp, LegacySession
+from mtls_gateway.signin.session_backend import end_at, open_at
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,14 +82,17 @@ class LegacyFormChecker:
         if login.proof_page and not await self._is_proven(dialogue):
             _LOG.warning("legacy login: legacy.login.proof_page does not show the session; counted as wrong")
             return None
-        return self._session(dialogue.cookies.all(), caller)
+        return self._session(dialogue, caller)
 
-    def _dialogue(self, caller: Caller, cookies: tuple[LegacyCookie, ...] = ()) -> LegacyDialogue:
+    def _dialogue(
+        self, caller: Caller, cookies: tuple[LegacyCookie, ...] = (), backends: tuple[str, ...] | None = None
+    ) -> LegacyDialogue:
         return LegacyDialogue(
             self._http,
             self._view,
             self._clock,
             caller,
+            backends=open_at(caller.backends, self._legacy) if backends is None else backends,
             maximum_octets=self._login.maximum_octets,
             cookies=cookies,
         )
@@ -151,10 +155,11 @@ class LegacyFormChecker:
             raise LegacyUnavailable("legacy.login.proof_page is shown without signing in, so it proves nothing")
         self._proof_proves = True
 
-    def _session(self, cookies: tuple[LegacyCookie, ...], caller: Caller) -> LegacySession:
+    def _session(self, dialogue: LegacyDialogue, caller: Caller) -> LegacySession:
+        cookies = dialogue.cookies.all()
         if not any(cookie.name in self._legacy.session_cookies for cookie in cookies):
             raise LegacyUnavailable("the legacy login set none of legacy.session_cookies; name the right ones")
-        return LegacySession(cookies, caller.user_agent)
+        return LegacySession(cookies, caller.user_agent, dialogue.backend)
 
     async def sign_out(self, session: LegacySession) -> None:
         """End the legacy session by ``legacy.sign_out``; without it the session ends by its own time-out.
@@ -165,7 +170,8 @@ class LegacyFormChecker:
         sign_out = self._legacy.sign_out
         if sign_out is None:
             return
-        dialogue = self._dialogue(Caller(address="", user_agent=session.user_agent), session.cookies)
+        caller = Caller(address="", user_agent=session.user_agent)
+        dialogue = self._dialogue(caller, session.cookies, end_at(session.backend, self._legacy))
         try:
             async with asyncio.timeout(self._login.timeout):
                 if sign_out.method == "GET":

@@ -18,9 +18,21 @@ _SAFE = "!$%&'()*+,-./:;=?@_~[]"
 class LegacyView:
     """How one site looks from the legacy backend; made once."""
 
-    __slots__ = ("_forwarded_host", "_forwarded_port", "_host", "_origin", "_own", "_seen", "base")
+    __slots__ = (
+        "_backends",
+        "_forwarded_host",
+        "_forwarded_port",
+        "_host",
+        "_origin",
+        "_own",
+        "_seen",
+        "_site",
+        "base",
+    )
 
     def __init__(self, site: Host, seen: Seen, backends: tuple[str, ...]) -> None:
+        self._site = site
+        self._backends = backends
         addresses = [urlsplit(backend).netloc for backend in backends]
         self._host = {"public": site.authority, "backend": addresses[0]}.get(seen.host, seen.host)
         #: What addresses of the backend's pages are resolved against.
@@ -30,6 +42,13 @@ class LegacyView:
         self._seen = seen
         self._forwarded_host = site.authority
         self._forwarded_port = str(site.browser_port)
+
+    def of(self, backend: str) -> LegacyView:
+        """How it looks from that one of the backends: itself, unless each is called by its own address."""
+        if self._seen.host != "backend" or backend == self._backends[0]:
+            return self
+        others = (one for one in self._backends if one != backend)
+        return LegacyView(self._site, self._seen, (backend, *others))
 
     def target(self, url: str, codec: str = "utf-8") -> str | None:
         """The request target of an absolute address of the backend's; None: it leads elsewhere."""

@@ -41,7 +41,9 @@ class LocalPasswordChecker:
             raise LegacyUnavailable(f"the password stored for user {user_id!r} is not an argon2id hash; set it again")
         async with self._turns:
             right = await asyncio.to_thread(_verify, stored or self._stand_in, password)
-        return LegacySession((), caller.user_agent) if right and stored is not None else None
+        # There is no legacy session yet; it will be where the first request goes.
+        backend = caller.backends[0] if caller.backends else ""
+        return LegacySession((), caller.user_agent, backend) if right and stored is not None else None
 
     async def sign_out(self, session: LegacySession) -> None:
         """Nothing to end."""

@@ -7,6 +7,7 @@ A browser's next connection may be any worker's. One that already knows the sess
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable
 
 from mtls_gateway.errors import StoreUnavailable
@@ -25,14 +26,14 @@ class Newcomers:
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
-        self._digests: dict[bytes, None] = {}
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
         self._heard = asyncio.Event()
 
     def hear(self, digest: bytes) -> None:
         """The session of that token digest has changed its state."""
         self._digests[digest] = None
         if len(self._digests) > _WAITING:
-            del self._digests[next(iter(self._digests))]
+            self._digests.popitem(last=False)
         self._heard.set()
 
     async def wait(self) -> None:

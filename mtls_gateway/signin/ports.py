@@ -175,11 +175,19 @@ class LegacyHttp(Protocol):
     """How the portal talks to the legacy backend; redirects are not followed, cookies not kept."""
 
     async def exchange(
-        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | None, *, maximum_octets: int
+        self,
+        backend: str,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        maximum_octets: int,
     ) -> LegacyResponse:
-        """One request and its answer.
+        """One request to the backend of that address, and its answer.
 
         Raises:
+            LegacyUnreachable: no connection was made, and nothing sent.
             LegacyUnavailable: no answer, not in time, or longer than ``maximum_octets``.
         """
         ...
@@ -221,3 +229,5 @@ class LegacySession:
     cookies: tuple[LegacyCookie, ...]
     #: The browser that it was opened for: some backends bind a session to it.
     user_agent: str = ""
+    #: The address of the backend that it lives on; "": any.
+    backend: str = ""

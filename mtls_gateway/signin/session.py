@@ -7,6 +7,7 @@ the store does not hear of can only end a session early on another worker, never
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -36,7 +37,7 @@ class SessionRows(Protocol):
 class Session:
     """One session; ``current`` until a change says otherwise. Times are POSIX seconds."""
 
-    __slots__ = ("certificate", "current", "digest", "ends", "last_used", "noted", "share", "state", "user")
+    __slots__ = ("backend", "certificate", "current", "digest", "ends", "last_used", "noted", "share", "state", "user")
 
     def __init__(self, row: SessionRow, last_used: float, share: Share) -> None:
         self.digest = row.digest
@@ -45,6 +46,7 @@ class Session:
         self.certificate: CertificateId | None = row.certificate
         #: The absolute end, or earlier where the password method ends for the user.
         self.ends = row.ends if row.certificate else min(row.ends, password_method_ends(row.user))
+        self.backend = row.backend
         self.last_used = last_used
         self.current = True
         #: False: used since it was last written down.
@@ -77,8 +79,9 @@ class Sessions:
         self._capacity = capacity
         #: Seconds without use after which a session has ended.
         self.idle = settings.idle
-        #: By digest; the one asked for longest ago comes first.
-        self._known: dict[bytes, Session] = {}
+        #: By digest; the one asked for longest ago comes first. A plain dict would go over all that were ever put out
+        #: to find it.
+        self._known: OrderedDict[bytes, Session] = OrderedDict()
         self._by_subject: dict[Subject, set[bytes]] = {}
         self._flights = Flights(store.session, _subjects, self._keep)
         self._shares: WeakValueDictionary[bytes, Share] = WeakValueDictionary()
@@ -89,9 +92,9 @@ class Sessions:
 
     def get(self, digest: bytes) -> Session | None:
         """What is known already; None: it must be looked up."""
-        session = self._known.pop(digest, None)
+        session = self._known.get(digest)
         if session is not None:
-            self._known[digest] = session
+            self._known.move_to_end(digest)
         return session
 
     async def look_up(self, digest: bytes) -> Session | None:

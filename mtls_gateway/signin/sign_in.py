@@ -170,6 +170,7 @@ class SignIn:
                 opened=now,
                 ends=now + self._settings.absolute,
                 legacy_cookies=self._jar.lock(token.digest, legacy),
+                backend=legacy.backend,
             ),
             idle=self._settings.idle,
         )

@@ -22,6 +22,7 @@ from mtls_gateway.signin.parameters import Looked, is_readable, names
 from mtls_gateway.signin.person import Asked, Missing, Person, recognise
 from mtls_gateway.signin.readings import Ambiguous
 from mtls_gateway.signin.session import Session
+from mtls_gateway.signin.session_backend import home_of
 from mtls_gateway.signin.shown import Shown
 from mtls_gateway.wire.gate import Admission, Forward, Page, Peer, Redirect, Refuse, RequestHead, Route, Unread
 
@@ -202,6 +203,7 @@ class Visitor:
             bound=bound,
             until=until,
             share=session.share,
+            backend=session.backend or home_of(session.digest, gate.backends),
         )
         gate.knowledge.sessions.use(session, now)
         known: _Currency = session if person.known is None else person.known
@@ -318,4 +320,5 @@ class Visitor:
             user_id=user_id,
             session=person.standing,
             browser_supported=self._gate.browsers.is_supported(head.user_agent),
+            backends=self._gate.preferred_backends(),
         )

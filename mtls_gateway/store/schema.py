@@ -41,7 +41,7 @@ from mtls_gateway.model import (
 )
 
 #: The newest migration: what ``alembic_version`` must hold for these tables to be true.
-REVISION = "0005"
+REVISION = "0006"
 
 #: Integer on SQLite, where only that may be an automatic key.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
@@ -172,6 +172,8 @@ sessions = Table(
     Column("legacy_cookies", LargeBinary, nullable=False),
     Column("ended", Double),
     Column("cause", String(32)),
+    #: The address of the backend that the legacy session lives on; "": opened by a version that wrote none down.
+    Column("backend", Text, nullable=False, server_default=""),
     ForeignKeyConstraint(["issuer", "serial"], ["certificates.issuer", "certificates.serial"]),
     Index("ix_sessions_certificate", "issuer", "serial"),
 )

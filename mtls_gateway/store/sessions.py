@@ -33,6 +33,7 @@ _SESSION = select_user(
     sessions.c.opened,
     sessions.c.last_used,
     sessions.c.ends,
+    sessions.c.backend,
 ).join(sessions, sessions.c.user_id == users.c.id)
 
 _NOTE_USE = (
@@ -209,6 +210,7 @@ def _session(row: Any) -> SessionRow:
         opened=row.opened,
         last_used=row.last_used,
         ends=row.ends,
+        backend=row.backend,
     )
 
 
@@ -223,4 +225,5 @@ def _row(new: NewSession, state: SessionState) -> dict[str, object]:
         "last_used": new.opened,
         "ends": new.ends,
         "legacy_cookies": new.legacy_cookies,
+        "backend": new.backend,
     }

@@ -8,6 +8,7 @@ keeps a verdict compares the two on every use; that is all that a request pays.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ class Judge:
         self._bundle = bundle
         self._examiner = Examiner(bundle)
         self._revocation = revocation
-        self._examined: dict[bytes, Examined | Rejected] = {}
+        #: The oldest first. A plain dict would go over all that were ever put out to find it.
+        self._examined: OrderedDict[bytes, Examined | Rejected] = OrderedDict()
 
     @property
     def revocation(self) -> Revocation:
@@ -90,7 +92,7 @@ class Judge:
         if examined is None:
             examined = self._examiner.examine(peer.der)
             if len(self._examined) >= _KEPT:
-                del self._examined[next(iter(self._examined))]
+                self._examined.popitem(last=False)
             self._examined[peer.fingerprint] = examined
         if isinstance(examined, Rejected):
             return Refused(examined.code, subject=examined.subject, not_after=examined.not_after)

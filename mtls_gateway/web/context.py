@@ -73,6 +73,8 @@ class Context(BaseModel):
     browser: Literal["unsupported"] | None = None
     lang: str | None = None
     closure: ToldClosure | None = None
+    #: Where a legacy session may be opened, the best first; empty: every backend is out. None: anywhere.
+    backends: tuple[str, ...] | None = None
 
     @property
     def accepted(self) -> CertificateId | None:

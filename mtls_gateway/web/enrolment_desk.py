@@ -60,8 +60,8 @@ class PublicHostPasswords:
 
 def caller_of(visit: Visit) -> Caller:
     """Who asks, as the legacy backend is to see it."""
-    headers = visit.request.headers
-    return Caller(visit.context.address, headers.get("User-Agent", ""), headers.get("Accept-Language", ""))
+    headers, context = visit.request.headers, visit.context
+    return Caller(context.address, headers.get("User-Agent", ""), headers.get("Accept-Language", ""), context.backends)
 
 
 def sentence(texts: Texts, code: str) -> str:

@@ -17,8 +17,13 @@ _PATIENCE = 3.0
 Check = Callable[[], Awaitable[None]]
 
 
-def make_operations(checks: Mapping[str, Check], collect: Callable[[], bytes] = generate_latest) -> web.Application:
-    """The application; ``checks`` decide whether new visitors should be sent here.
+def make_operations(
+    checks: Mapping[str, Check],
+    collect: Callable[[], bytes] = generate_latest,
+    *,
+    advice: Mapping[str, Check] | None = None,
+) -> web.Application:
+    """The application; ``checks`` decide whether new visitors should be sent here, ``advice`` is only said.
 
     ``collect`` gives the metrics in the text format; it may block.
     """
@@ -27,9 +32,10 @@ def make_operations(checks: Mapping[str, Check], collect: Callable[[], bytes] = 
         return web.json_response({"alive": True})
 
     async def readyz(request: web.Request) -> web.StreamResponse:
-        results = await outcomes(checks)
+        results, said = await asyncio.gather(outcomes(checks), outcomes(advice or {}))
         ready = all(result == "ok" for result in results.values())
-        return web.json_response({"ready": ready, "checks": results}, status=200 if ready else 503)
+        body = {"ready": ready, "checks": results, **({"advice": said} if said else {})}
+        return web.json_response(body, status=200 if ready else 503)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         text = await asyncio.to_thread(collect)

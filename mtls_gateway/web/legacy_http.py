@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from mtls_gateway.config import Timeouts
-from mtls_gateway.errors import LegacyUnavailable
+from mtls_gateway.errors import LegacyUnavailable, LegacyUnreachable
 from mtls_gateway.signin.ports import LegacyResponse
 
 _OWN = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -23,8 +23,7 @@ _LONGEST_HEADER = 65_536
 class LegacyClient:
     """Open it inside a running loop; close it, or use it as a context manager."""
 
-    def __init__(self, backends: Sequence[str], timeouts: Timeouts, *, at_once: int = 100) -> None:
-        self._backends = tuple(backends)
+    def __init__(self, timeouts: Timeouts, *, at_once: int = 100) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=at_once),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -53,24 +52,28 @@ class LegacyClient:
         await self._session.close()
 
     async def exchange(
-        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | None, *, maximum_octets: int
+        self,
+        backend: str,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        maximum_octets: int,
     ) -> LegacyResponse:
-        """One request and its answer, from the first backend that takes the connection.
+        """One request to the backend of that address, and its answer.
 
         Raises:
+            LegacyUnreachable: no connection was made, and nothing sent.
             LegacyUnavailable: no answer, not in time, longer than ``maximum_octets``, or compressed unasked.
         """
-        refused = ""
-        for backend in self._backends:
-            url = URL(backend.rstrip("/") + target, encoded=True)
-            try:
-                return await self._exchange(method, url, headers, body, maximum_octets)
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                # Nothing was sent yet, so another backend may be asked.
-                refused = f"{backend}: {error or 'no connection in time'}"
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise LegacyUnavailable(f"{backend}: {method} {url.path}: {error or type(error).__name__}") from error
-        raise LegacyUnavailable(f"no legacy backend takes connections: {refused}")
+        url = URL(backend.rstrip("/") + target, encoded=True)
+        try:
+            return await self._exchange(method, url, headers, body, maximum_octets)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise LegacyUnreachable(f"{backend}: {error or 'no connection in time'}") from error
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise LegacyUnavailable(f"{backend}: {method} {url.path}: {error or type(error).__name__}") from error
 
     async def _exchange(
         self, method: str, url: URL, headers: Sequence[tuple[str, str]], body: bytes | None, maximum_octets: int

@@ -180,8 +180,8 @@ def following(front: Front, asked: str) -> str:
 
 
 def _caller(visit: Visit) -> Caller:
-    headers = visit.request.headers
-    return Caller(visit.context.address, headers.get("User-Agent", ""), headers.get("Accept-Language", ""))
+    headers, context = visit.request.headers, visit.context
+    return Caller(context.address, headers.get("User-Agent", ""), headers.get("Accept-Language", ""), context.backends)
 
 
 def _word(outcome: Outcome) -> str:

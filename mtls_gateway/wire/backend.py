@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import select
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from typing import Protocol
 
 from mtls_gateway import metrics
 from mtls_gateway.clock import Clock
+from mtls_gateway.config import Legacy
 from mtls_gateway.wire.destination import Destination, Unresolved
+from mtls_gateway.wire.health import Health
 from mtls_gateway.wire.readiness import Readiness
 from mtls_gateway.wire.seldom import Seldom
 
@@ -25,12 +28,15 @@ _LOG = logging.getLogger(__name__)
 #: A request that may not be repeated does not go out on a connection that was idle for longer: the backend may be
 #: closing it at this moment, and nobody could tell whether the request was carried out.
 _FRESH_SECONDS = 1.0
-#: After a refused connection a backend is tried last for so long.
-_SHUNNED_SECONDS = 2.0
 
 
 class Exchange(Protocol):
     """What a backend connection tells the exchange that it serves."""
+
+    @property
+    def bound_to(self) -> str:
+        """The address of the backend that its session lives on; "": it has none."""
+        ...
 
     def backend_ready(self, connection: BackendConnection) -> None:
         """A connection is yours."""
@@ -146,9 +152,9 @@ class Backend:
         "_readiness",
         "_timeout",
         "_waiting",
+        "health",
         "moves",
         "name",
-        "shunned",
         "unavailable",
         "url",
     )
@@ -161,14 +167,15 @@ class Backend:
         *,
         connections: int,
         timeout: float,
-        name_refresh: float = 10.0,
-        name_keep: float = 3_600.0,
+        settings: Legacy | None = None,
     ) -> None:
+        """``timeout`` (seconds) is a connection's; ``settings`` are those of its health, None: it is never out."""
         self.url = url
         self._readiness = readiness
         #: For metrics and logs.
         self.name = "portal" if url.startswith("unix:") else url
-        self._destination = Destination(url, clock, self._has_moved, refresh=name_refresh, keep=name_keep)
+        refresh, keep = (settings.name_refresh, settings.name_keep) if settings else (math.inf, math.inf)
+        self._destination = Destination(url, clock, self._has_moved, refresh=refresh, keep=keep)
         #: How often its name has got other addresses.
         self.moves = 0
         self._failures = Seldom(_LOG, logging.WARNING, clock)
@@ -180,8 +187,8 @@ class Backend:
         self._waiting: deque[Exchange] = deque()
         #: Connections being made, and for whom; None: whoever it was waits no longer.
         self._connecting: dict[asyncio.Task[None], Exchange | None] = {}
-        #: Monotonic seconds until which it is tried last.
-        self.shunned = 0.0
+        self.health = Health(self.name, clock, settings)
+        self.health.on_out = self._dismiss
         #: Told that an exchange cannot have a connection, and why; the pool may know another backend.
         self.unavailable: Callable[[Exchange, Backend, str], None] = _say_so
 
@@ -194,6 +201,11 @@ class Backend:
     def idle(self) -> int:
         """Connections that wait for an exchange."""
         return len(self._idle)
+
+    @property
+    def under_way(self) -> int:
+        """Exchanges that have, or wait for, a connection."""
+        return self._open - len(self._idle) + len(self._waiting)
 
     def acquire(
         self, exchange: Exchange, *, repeatable: bool, waiting_limit: int, fresh: bool = False
@@ -266,10 +278,15 @@ class Backend:
             self._idle.remove(connection)
         self._closed_one()
 
-    def failed(self, reason: str) -> None:
-        """Count and log an exchange that the backend has spoiled; ``reason`` is a metric label."""
+    def failed(self, reason: str, *, blamed: bool = True) -> None:
+        """Count and log an exchange that the backend has spoiled; ``reason`` is a metric label.
+
+        ``blamed``: it could be the backend's own fault, and tells of its health.
+        """
         metrics.BACKEND_FAILURES.labels(self.name, reason).inc()
         _LOG.warning("backend %s failed an exchange: %s", self.name, reason)
+        if blamed:
+            self.health.failed("answer")
 
     def close(self) -> None:
         """Close what is idle; what is under way ends with its exchange."""
@@ -284,6 +301,16 @@ class Backend:
     def _has_moved(self) -> None:
         self.moves += 1
         self.close()
+
+    def _dismiss(self) -> None:
+        """It is out: who waits for it waits for nothing."""
+        waiting = [*self._waiting, *(exchange for exchange in self._connecting.values() if exchange is not None)]
+        self._waiting.clear()
+        for task in self._connecting:
+            # What comes of it all the same is for the next.
+            self._connecting[task] = None
+        for exchange in waiting:
+            self.unavailable(exchange, self, "out")
 
     def _closed_one(self) -> None:
         self._open -= 1
@@ -316,9 +343,9 @@ class Backend:
             reason = "connect_timeout" if isinstance(error, TimeoutError) else "connect"
             if isinstance(error, Unresolved):
                 reason = "resolve"
-            self.shunned = self._clock.monotonic() + _SHUNNED_SECONDS
             metrics.BACKEND_FAILURES.labels(self.name, reason).inc()
             self._failures.say("backend %s cannot be reached: %s", self.name, error or "timed out")
+            self.health.failed("connect")
             if made and hasattr(made[-1], "transport"):
                 # Made in the same moment: it counts until it is lost.
                 made[-1].discard()
@@ -333,6 +360,7 @@ class Backend:
         if connection.transport.is_closing():
             # Closed by the backend, or by us because it spoke unasked, before anybody had it.
             metrics.BACKEND_FAILURES.labels(self.name, "closed").inc()
+            self.health.failed("connect")
             self._tell("closed")
             return
         exchange = self._whose()

@@ -131,9 +131,17 @@ class Download:
         """Whether the backend said more than its answer: its connection can be believed no longer."""
         return self._body is not None and bool(self._body.excess)
 
+    def tell_health(self, connection: BackendConnection) -> None:
+        """The answer is whole: it may tell that its backend is well, or ill."""
+        answer, health = self.answer, connection.backend.health
+        if answer is not None and (health.troubled or answer.status >= 500):
+            health.answered(answer.status)
+
     def leave(self, connection: BackendConnection, upload: Upload | None) -> None:
         """Give ``connection`` back after the last octet, unless anything about it is in doubt."""
         answer = self.answer
+        if connection.backend.health.troubled or (answer is not None and answer.status >= 500):
+            self.tell_health(connection)
         reusable = answer is not None and answer.keep_alive and not self.has_excess
         if self.has_excess:
             metrics.BACKEND_FAILURES.labels(connection.backend.name, "excess_octets").inc()

@@ -15,7 +15,7 @@ from mtls_gateway.wire.download import Download
 from mtls_gateway.wire.gate import Admission, CookieSeal, Forward, Page, Redirect, Refuse, RequestHead, Route, Unread
 from mtls_gateway.wire.phase import UNANSWERED, Phase
 from mtls_gateway.wire.pool import Pool
-from mtls_gateway.wire.refusal import HARMLESS, UNAVAILABLE, Refusal
+from mtls_gateway.wire.refusal import HARMLESS, Refusal
 from mtls_gateway.wire.tunnel import Tunnel
 from mtls_gateway.wire.upload import Upload
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mtls_gateway.wire.frontend import Frontend
 
 _SAID_AT_ONCE = (Forward, Page, Redirect, Refuse, Unread)
-_REPEATABLE = frozenset({b"GET", b"HEAD"})
+#: RFC 9110, section 9.2.1: safe. PUT and DELETE are idempotent as well, but nobody knows what a bank makes of them.
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 # Reading a member of an enumeration costs more than reading a global, and a request does it a dozen times.
 _ADMITTING, _CONNECTING, _WAITING = Phase.ADMITTING, Phase.CONNECTING, Phase.WAITING
 _RECALLED, _ANSWERING, _TUNNEL, _DONE = Phase.RECALLED, Phase.ANSWERING, Phase.TUNNEL, Phase.DONE
@@ -34,23 +35,9 @@ class Exchange:
     """See the module. Made and told of the client's octets by the frontend."""
 
     __slots__ = (
-        "_admission",
-        "_connection",
-        "_download",
-        "_frontend",
-        "_pool",
-        "_question",
-        "_repeated",
-        "_seal",
-        "_upload",
-        "head",
-        "octets_down",
-        "phase",
-        "route",
-        "started",
-        "status",
-        "verdict",
-    )
+        "_admission", "_connection", "_download", "_frontend", "_pool", "_question", "_repeated", "_seal", "_upload",
+        "backend", "head", "octets_down", "phase", "route", "started", "status", "verdict",
+    )  # fmt: skip
 
     _admission: Forward | Page
     _seal: CookieSeal
@@ -64,6 +51,8 @@ class Exchange:
         self.status = 0
         self.verdict = ""
         self.route = "none"
+        #: The name of the backend that was asked last; "": none was.
+        self.backend = ""
         self.octets_down = 0
         self._upload = Upload(head, frontend.worker.limits.body_octets) if head.length else None
         self._download: Download | None = None
@@ -176,13 +165,16 @@ class Exchange:
 
     def _connect(self, *, fresh: bool = False) -> None:
         self._move(_CONNECTING)
-        admission = self._admission
-        affinity = admission.bound if type(admission) is Forward else ()
-        connection = self._pool.acquire(self, affinity, repeatable=self._is_repeatable, fresh=fresh)
+        connection = self._pool.acquire(self, repeatable=self._is_repeatable, fresh=fresh)
         if connection is not None:
             self._send_head(connection)
         elif self.phase is _CONNECTING:
             self._frontend.expect("backend_connect")
+
+    @property
+    def bound_to(self) -> str:
+        """The address of the backend that the session lives on; "": none."""
+        return self._admission.backend if type(self._admission) is Forward else ""
 
     @property
     def _is_repeatable(self) -> bool:
@@ -199,7 +191,7 @@ class Exchange:
     def backend_unavailable(self, reason: str) -> None:
         """There is no connection to be had."""
         if self.phase is _CONNECTING:
-            self._frontend.guarded(self.answer_built_in, UNAVAILABLE.get(reason, 502))
+            self._frontend.guarded(self.answer_built_in, *self._pool.answer_for(self.bound_to, reason))
 
     # --- the request ----------------------------------------------------------------------------
 
@@ -208,6 +200,7 @@ class Exchange:
         frontend = self._frontend
         worker = frontend.worker
         self._connection = connection
+        self.backend = connection.backend.name
         face = frontend.face(connection.backend)
         self._download = Download(self.head, worker.answers, worker.limits.response_head_octets, face, self._seal)
         octets = face.request(self.head, self._admission)
@@ -352,11 +345,13 @@ class Exchange:
         except BadBody as broken:
             self._backend_failed(broken.reason, connection)
             return
+        download.tell_health(connection)
         self._frontend.transport.write(last)
         self.finish()
 
     def _backend_failed(self, reason: str, connection: BackendConnection) -> None:
-        connection.backend.failed(reason)
+        # Who hangs up on half a request may have good reason.
+        connection.backend.failed(reason, blamed=self.request_is_whole)
         if self.phase is _WAITING:
             self.answer_built_in(502)
         else:
@@ -365,6 +360,8 @@ class Exchange:
 
     def overdue(self, status: int | None) -> None:
         """Someone was too slow: answer ``status`` if that can still be said, else cut."""
+        if status == 504 and self._connection is not None:
+            self._connection.backend.failed("first_octet" if self.phase is _WAITING else "silence")
         if status is not None and self.phase in UNANSWERED:
             self.head.keep_alive = False
             self.answer_built_in(status)

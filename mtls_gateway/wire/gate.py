@@ -129,6 +129,8 @@ class Forward:
     verdict: str = "admitted"
     #: Held against ``limits.backend_connections_per_session``; None: no session, or not the legacy backend.
     share: Share | None = None
+    #: The address of the backend that the session lives on; "": none.
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Refusal(Exception):
 
 
 #: What a client is told when there is no connection to a backend, by the reason; 502 for the others.
-UNAVAILABLE = {"connect_timeout": 504, "overloaded": 503}
+UNAVAILABLE = {"connect_timeout": 504, "overloaded": 503, "out": 503}
 #: Built-in answers after which the connection is as good as before.
 HARMLESS = frozenset({303, 401, 403, 404})
 #: With 405 (RFC 9110, section 15.5.6).

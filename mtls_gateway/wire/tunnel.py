@@ -55,6 +55,11 @@ class Tunnel:
 
     # --- told by the backend's side -------------------------------------------------------------
 
+    @property
+    def bound_to(self) -> str:
+        """To nothing: it asks for no connection."""
+        return ""
+
     def backend_ready(self, connection: BackendConnection) -> None:
         """Never: a tunnel asks for no connection."""
         raise RuntimeError("a tunnel has its connection")

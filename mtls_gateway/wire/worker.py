@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mtls_gateway import metrics
 from mtls_gateway.clock import Clock
-from mtls_gateway.config import Configuration, Host, Seen
+from mtls_gateway.config import Configuration, Host, Legacy, Seen
 from mtls_gateway.model import Site
 from mtls_gateway.wire.answer import AnswerReader
 from mtls_gateway.wire.backend import Backend
@@ -127,25 +127,17 @@ class Worker:
             Site.PUBLIC: SiteView(Site.PUBLIC, configuration.public, seen),
             Site.CERTIFICATE: SiteView(Site.CERTIFICATE, configuration.certificate, seen),
         }
-        legacy = [self._backend(url) for url in configuration.legacy.backends]
-        portal = [self._backend(f"unix://{configuration.portal_socket}")]
+        settings = configuration.legacy
+        legacy = [self._backend(url, settings) for url in settings.backends]
+        portal = [self._backend(f"unix://{configuration.portal_socket}", None)]
         waiting = self.limits.backend_waiting
-        self.legacy = Pool(legacy, clock, waiting)
-        self.portal = Pool(portal, clock, waiting)
+        self.legacy = Pool(legacy, waiting, settings.affinity, settings.draining)
+        self.portal = Pool(portal, waiting)
         self.pools = {Route.LEGACY: self.legacy, Route.PORTAL: self.portal}
 
-    def _backend(self, url: str) -> Backend:
+    def _backend(self, url: str, settings: Legacy | None) -> Backend:
         connections, timeout = self.limits.backend_connections, self.timeouts.backend_connect
-        legacy = self.configuration.legacy
-        return Backend(
-            url,
-            self.clock,
-            self.readiness,
-            connections=connections,
-            timeout=timeout,
-            name_refresh=legacy.name_refresh,
-            name_keep=legacy.name_keep,
-        )
+        return Backend(url, self.clock, self.readiness, connections=connections, timeout=timeout, settings=settings)
 
     def refused(self, refusal: Refusal) -> None:
         """Count a request that was refused for its form or size."""
@@ -218,6 +210,8 @@ class Worker:
             for backend in pool.backends:
                 metrics.BACKEND_CONNECTIONS.labels(backend.name, "open").set(backend.open)
                 metrics.BACKEND_CONNECTIONS.labels(backend.name, "idle").set(backend.idle)
+                metrics.BACKEND_REQUESTS.labels(backend.name).set(backend.under_way)
+                metrics.BACKEND_USABLE.labels(backend.name).set(backend.health.usable)
 
     def look_again(self) -> None:
         """See whether backends are where they were; once a second."""

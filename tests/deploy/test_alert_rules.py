@@ -24,7 +24,7 @@ VALUES = {
     "verdict": {code.value for code in Code} | {"admitted", "no_session"},
     "role": {GatewayWorker.role, PortalWorker.role, ClerkWorker.role},
     "cause": {"asked", "hung", "died"},
-    "check": {"database", "revocation", "state"},
+    "check": {"database", "revocation", "state", "backends"},
     "method": {method.value for method in Method} | {"confirmation"},
 }
 STATES = {

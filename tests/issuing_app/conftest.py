@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import WINE32
 from tests.issuing_app.bank import Bank
 from tests.issuing_app.windows import Screen, Windows
 
 ROOT = Path(__file__).resolve().parents[2]
 APP_FOLDER = ROOT / "deploy" / "issuing-app"
 HERE = ROOT / "tests" / "issuing_app"
+#: What the Wine that is here runs; what is delivered is the first.
+CPU = "i686" if (WINE32 / "wine").exists() else "x86_64"
 
 
 def make(*arguments: str) -> str:
@@ -31,15 +34,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app(out: Path) -> Path:
-    """The app for 64-bit Windows, as delivered but for that."""
-    make(f"OUT={out}", "warnings")
-    return out / "x86_64" / "issuing-app.exe"
+    """The app as delivered; for 64-bit Windows where the Wine that is here runs nothing else."""
+    built = out / CPU / "issuing-app.exe"
+    make(f"OUT={out}", f"CPU={CPU}", str(built))
+    return built
 
 
 @pytest.fixture(scope="session")
 def test_app(out: Path, app: Path) -> Path:
-    """The same with keys of the legacy provider, which Wine keeps."""
-    make(f"OUT={out}", "CPU=x86_64", "TEST_KEYS=tests/issuing_app/wine/key_makers_test.c", "test-app")
+    """The same with keys of the legacy provider, which Wine keeps, and the one kind of proxy that Wine asks for."""
+    sources = " ".join(f"tests/issuing_app/wine/{name}_test.c" for name in ("key_makers", "proxy_settings"))
+    make(f"OUT={out}", f"CPU={CPU}", f"TEST_SOURCES={sources}", "test-app")
     return app.with_name("test-app.exe")
 
 
@@ -52,17 +57,19 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
 @pytest.fixture(scope="session")
 def prefix(tmp_path_factory: pytest.TempPathFactory, screen: Screen) -> Iterator[Windows]:
     folder = tmp_path_factory.mktemp("windows")
-    tool, names = folder / "tool.exe", folder / "names.so"
+    tool, preload = folder / "tool.exe", folder / "preload.so"
     strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
     sources = HERE / "wine"
     libraries = ["-lcrypt32", "-lgdi32"]
+    # Without anything of a 32-bit C library, which is not installed.
+    native = ["-m32" if CPU == "i686" else "-m64", "-ffreestanding", "-nostdlib"]
     commands = (
-        ["x86_64-w64-mingw32-gcc", *strict, "-static", "-o", str(tool), str(sources / "tool.c"), *libraries],
-        ["gcc", *strict, "-shared", "-fPIC", "-o", str(names), str(sources / "localhost_names.c")],
+        [f"{CPU}-w64-mingw32-gcc", *strict, "-static", "-o", str(tool), str(sources / "tool.c"), *libraries],
+        ["gcc", *strict, *native, "-shared", "-fPIC", "-o", str(preload), str(sources / "preload.c")],
     )
     for command in commands:
         subprocess.run(command, check=True, timeout=60)
-    with Windows(folder, tool, names, screen.display) as running:
+    with Windows(folder, tool, preload, screen.display) as running:
         yield running
 
 

@@ -43,6 +43,12 @@ def test_the_same_sources_make_the_same_file(delivered: Path, tmp_path: Path) ->
     assert delivered.with_suffix(".exe.sha256").read_text().split() == [digest, "issuing-app.exe"]
 
 
+def test_the_64_bit_build_has_no_warnings_either(out: Path) -> None:
+    make(f"OUT={out}", "warnings")
+    # Machine type AMD64 (PE format, "Machine Types").
+    assert b"PE\0\0\x64\x86" in (out / "x86_64" / "issuing-app.exe").read_bytes()[:1024]
+
+
 def test_it_runs_on_every_windows_since_8_1_and_is_hardened(delivered: Path) -> None:
     head = dump("-p", delivered)
     assert "file format pei-i386" in head
@@ -82,6 +88,40 @@ def test_both_languages_say_the_same_things() -> None:
         controls = re.sub(r'"(?:[^"]|"")*"|FONT .*|LANGUAGE .*|/\*.*\*/', "", text[: text.index("STRINGTABLE")])
         said[language] = (kinds, controls)
     assert said["japanese"] == said["english"]
+
+
+#: Buttons of the frame that a page can have.
+FRAME = {
+    "DIALOG_WELCOME": ("TEXT_NEXT",),
+    "DIALOG_ENROL": ("TEXT_BACK", "TEXT_INSTALL"),
+    "DIALOG_RENEW": ("TEXT_BACK", "TEXT_INSTALL"),
+    "DIALOG_PROGRESS": (),
+    "DIALOG_DONE": ("TEXT_FINISH",),
+    "DIALOG_ERROR": ("TEXT_BACK", "TEXT_RETRY"),
+}
+#: What the page's own heading names, and what is told by the label before it without a key that leads there.
+HEADED, ONLY_READ = {"CONTROL_BODY"}, {"CONTROL_SUBJECT", "CONTROL_EXPIRY", "CONTROL_STORAGE"}
+
+
+@pytest.mark.parametrize("language", ["japanese", "english"])
+def test_whoever_sees_no_screen_hears_what_each_field_is_and_reaches_it_with_one_key(language: str) -> None:
+    text = (APP_FOLDER / "windows" / f"{language}.rc").read_text(encoding="utf-8")
+    pages = re.findall(r"^(DIALOG_\w+) DIALOGEX.*?^BEGIN\n(.*?)^END", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in pages] == list(FRAME)
+    for name, page in pages:
+        keys = re.findall(r"&(\w)", page)
+        for button in FRAME[name]:
+            keys += re.findall(rf'^    {button} "[^"]*&(\w)', text, re.MULTILINE)
+        assert len(set(map(str.upper, keys))) == len(keys) >= len(FRAME[name]), (name, keys)
+        lines = page.splitlines()
+        for before, line in zip(["", *lines], lines, strict=False):
+            field = re.match(r'    (?:EDITTEXT |CONTROL "", )(CONTROL_\w+), ', line)
+            if field is None or "PROGRESS_CLASS" in line or field[1] in HEADED:
+                continue
+            # A screen reader takes the static text right before a field for its name; so do accelerators.
+            label = re.match(r'    LTEXT "([^"]+)"', before)
+            assert label is not None, line
+            assert "&" in label[1] or field[1] in ONLY_READ, line
 
 
 def test_the_domain_that_an_app_is_built_for_is_in_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The app against the gateway itself: portal, signer and legacy bank as they run."""
+"""The app against the gateway itself, its processes as they run: unattended, and worked by hand with the wizard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from mtls_gateway.model import CertificateId, CertificateState
 from mtls_gateway.store.opening import Store
 from tests.issuing_app.bank import wine_can_verify
 from tests.issuing_app.test_unattended import DONE, NOTHING_FOUND, REFUSED, WRONG_CERTIFICATE
-from tests.issuing_app.windows import Windows
+from tests.issuing_app.windows import Control, Screen, Windows
+from tests.issuing_app.wizard import JAPANESE, Wizard
 from tests.promises.issuing import MIGRATING, letter, states, with_issuance
 from tests.promises.whole_gateway import WholeGateway, password_of, whole_gateway
 
@@ -60,7 +61,10 @@ def windows(prefix: Windows, gateway: WholeGateway) -> Iterator[Windows]:
     root = prefix.folder / "demo-root.der"
     root.write_bytes(x509.load_pem_x509_certificates(gateway.server_ca.read_bytes())[0].public_bytes(Encoding.DER))
     prefix.trust(root)
+    # The shortest that the gateway takes.
+    prefix.environment["ISSUING_APP_TEST_KEY_BITS"] = "2048"
     yield prefix
+    del prefix.environment["ISSUING_APP_TEST_KEY_BITS"]
     prefix.end_all()
 
 
@@ -75,20 +79,21 @@ def run(windows: Windows, app: Path, *arguments: str, secrets: str | None = None
     return code
 
 
-Body = Callable[[Windows, Path, WholeGateway], None]
+Body = Callable[[Windows, Screen, Path, WholeGateway], None]
 
 
 def with_luck(body: Body) -> Body:
     """Once more from the start, with another user, when Wine could not verify; an app that never can still fails."""
 
     @functools.wraps(body)
-    def tried(windows: Windows, test_app: Path, gateway: WholeGateway) -> None:
+    def tried(windows: Windows, screen: Screen, test_app: Path, gateway: WholeGateway) -> None:
         for _ in range(TRIES - 1):
             with contextlib.suppress(Unlucky):
-                body(windows, test_app, gateway)
+                body(windows, screen, test_app, gateway)
                 return
+            windows.end_all()
             start_afresh(windows)
-        body(windows, test_app, gateway)
+        body(windows, screen, test_app, gateway)
 
     return tried
 
@@ -109,7 +114,9 @@ def installed(windows: Windows) -> list[x509.Certificate]:
 
 
 @with_luck
-def test_a_letter_and_a_password_make_a_certificate(windows: Windows, test_app: Path, gateway: WholeGateway) -> None:
+def test_a_letter_and_a_password_make_a_certificate(
+    windows: Windows, screen: Screen, test_app: Path, gateway: WholeGateway
+) -> None:
     user_id = gateway.new_user(MIGRATING)
     code = letter(gateway, user_id).printed
     app = windows.place(test_app, gateway.port)
@@ -153,7 +160,7 @@ def ends_soon(windows: Windows, gateway: WholeGateway, certificate: x509.Certifi
 
 @with_luck
 def test_the_old_certificate_goes_when_the_new_one_has_signed_in(
-    windows: Windows, test_app: Path, gateway: WholeGateway
+    windows: Windows, screen: Screen, test_app: Path, gateway: WholeGateway
 ) -> None:
     user_id = gateway.new_user(MIGRATING)
     app = windows.place(test_app, gateway.port)
@@ -179,3 +186,87 @@ def test_the_old_certificate_goes_when_the_new_one_has_signed_in(
     assert states(gateway, user_id) == [CertificateState.SUPERSEDED, CertificateState.VALID]
     assert run(windows, app, *remove) == DONE
     assert installed(windows) == [new]
+
+
+def see(wizard: Wizard, text: str, picture: str) -> list[Control]:
+    """As the wizard's own, but for :class:`Unlucky`."""
+    try:
+        return wizard.see(text, picture)
+    except AssertionError as error:
+        if "正しいことを確認できなかった" in str(error):
+            raise Unlucky from error
+        raise
+
+
+def in_japanese(moment: datetime) -> str:
+    local = moment.astimezone()
+    return f"{local.year}年{local.month}月{local.day}日 {local.hour}:{local.minute:02}"
+
+
+@with_luck
+def test_a_person_gets_and_renews_a_certificate_with_the_wizard(
+    windows: Windows, screen: Screen, test_app: Path, gateway: WholeGateway
+) -> None:
+    user_id = gateway.new_user(MIGRATING)
+    code = letter(gateway, user_id).printed
+    app = windows.place(test_app, gateway.port)
+
+    wizard = Wizard(windows, screen, JAPANESE, app)
+    wizard.see(JAPANESE.continue_)
+    wizard.press("Return")
+    wizard.see(JAPANESE.enrol)
+    wizard.type(user_id, "wrong", code)
+    wizard.press("Return")
+    refused = wizard.see("いずれかが正しくありません", "20-gateway-refused")
+    assert any("enrolment_refused" in control.text for control in refused)
+    assert (installed(windows), windows.keys) == ([], [])
+    wizard.press("alt+b")
+    wizard.see(JAPANESE.enrol)
+    wizard.press("alt+p")
+    wizard.type(password_of(user_id))
+    wizard.press("Return")
+    done = [control.text for control in see(wizard, JAPANESE.done, "21-gateway-done")]
+    (young,) = installed(windows)
+    assert user_id in young.subject.rfc4514_string()
+    assert user_id in done
+    assert in_japanese(young.not_valid_after_utc) in done
+    # Nothing is left to type: the key that closes is at hand.
+    wizard.press("Return")
+    assert wizard.ends_with() == DONE
+    assert states(gateway, user_id) == [CertificateState.VALID]
+
+    old = ends_soon(windows, gateway, young)
+    wizard = Wizard(windows, screen, JAPANESE, app)
+    wizard.see(JAPANESE.continue_)
+    wizard.press("alt+r", "Return")
+    wizard.see(JAPANESE.renew, "22-gateway-renew")
+    wizard.press("Tab")
+    wizard.type(password_of(user_id))
+    wizard.press("Return")
+    renewed = [control.text for control in see(wizard, JAPANESE.renewed, "23-gateway-renewed")]
+    (new,) = (one for one in installed(windows) if one != old)
+    assert in_japanese(new.not_valid_after_utc) in renewed
+    wizard.press("Return")
+    assert wizard.ends_with() == DONE
+    # Until it has signed in, the old one is good too.
+    assert states(gateway, user_id) == [CertificateState.VALID, CertificateState.AWAITING]
+
+
+def test_the_gateways_refusals_leave_nothing_and_have_their_code(
+    windows: Windows, test_app: Path, gateway: WholeGateway
+) -> None:
+    app = windows.place(test_app, gateway.port)
+    user_id = gateway.new_user(MIGRATING)
+    late = letter(gateway, user_id, days=-1.0).printed
+    # Whoever has a certificate from elsewhere has it on another PC.
+    person = gateway.newcomer(MIGRATING)
+    second = letter(gateway, person.user_id).printed
+    for user, code, refusal in (
+        (user_id, late, "enrolment_code_expired"),
+        (person.user_id, second, "certificate_exists"),
+    ):
+        assert windows.run(app, secrets=secrets_of(user, code)) == REFUSED, refusal
+        assert f"refused: {refusal}" in windows.log.read_text()
+        assert (windows.certificates(), windows.keys, windows.pending) == ([], [], []), refusal
+    assert states(gateway, user_id) == []
+    assert states(gateway, person.user_id) == [CertificateState.VALID]

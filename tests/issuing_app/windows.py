@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tests.conftest import WINE32
 from tests.issuing_app.bank import PUBLIC_HOST
 
 PENDING = r"Software\mtls-gateway"
@@ -79,20 +80,20 @@ class Control:
 class Windows:
     """A prefix with its helper running; ``close`` ends every process of it."""
 
-    def __init__(self, folder: Path, tool: Path, names: Path, display: str) -> None:
+    def __init__(self, folder: Path, tool: Path, preload: Path, display: str) -> None:
         self.folder = folder
         self._started: list[subprocess.Popen[bytes]] = []
         self.environment = {
             "HOME": str(folder),
-            "PATH": os.environ["PATH"],
+            "PATH": f"{WINE32}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "WINEPREFIX": str(folder / "prefix"),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",
-            "LD_PRELOAD": str(names),
+            "LD_PRELOAD": str(preload),
             "DISPLAY": display,
         }
-        self._run("wineboot", "--init", timeout=120)
+        self._run("wine", "wineboot", "--init", timeout=120)
         registry = folder / "registry.reg"
         registry.write_text(_REGISTRY.format(browser=self._browser(), wide=SCREEN[0], high=SCREEN[1]))
         self._run("wine", "regedit", "/S", str(registry))
@@ -194,8 +195,12 @@ class Windows:
         shutil.copy(app, placed)
         return placed
 
-    def start(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "") -> subprocess.Popen[bytes]:
+    def start(
+        self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "", proxy: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """``fault``: see key_makers_test.c; ``proxy``: the port of one on this machine."""
         environment = self.environment | ({"ISSUING_APP_TEST_FAULT": fault} if fault else {})
+        environment |= {"http_proxy": f"http://127.0.0.1:{proxy}"} if proxy else {}
         process = subprocess.Popen(
             ["wine", str(app), *arguments], env=environment, cwd=self.folder, stdin=subprocess.PIPE
         )
@@ -214,10 +219,11 @@ class Windows:
                 process.wait(20)
         self._started.clear()
 
-    def run(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "") -> int:
+    def run(self, app: Path, *arguments: str, secrets: str | None = None, fault: str = "", proxy: int = 0) -> int:
         """Unattended, with what is secret on standard input; returns the exit code."""
         more = ("/secrets", "-") if secrets is not None else ()
-        process = self.start(app, "/quiet", "/log", str(self.log), *more, *arguments, secrets=secrets, fault=fault)
+        words = ("/quiet", "/log", str(self.log), *more, *arguments)
+        process = self.start(app, *words, secrets=secrets, fault=fault, proxy=proxy)
         code = process.wait(_PATIENCE)
         # Shown by pytest when what is expected of it does not hold.
         print(f"exit code {code}", self.log.read_text() if self.log.exists() else "and no log", sep="\n")

@@ -40,12 +40,14 @@ def test_a_request_says_who_asked_and_how_it_ended(logged: tuple[WholeGateway, P
     assert eventually(lambda: found(file, path="/home", trace=TRACE) is not None)
     line = found(file, path="/home", trace=TRACE)
     assert line is not None
-    told = {name: line[name] for name in ("site", "method", "status", "route", "verdict", "user", "company", "serial")}
+    names = ("site", "method", "status", "route", "backend", "verdict", "user", "company", "serial")
+    told = {name: line[name] for name in names}
     assert told == {
         "site": "certificate",
         "method": "GET",
         "status": 200,
         "route": "legacy",
+        "backend": f"http://127.0.0.1:{gateway.ports.bank}",
         "verdict": "admitted",
         "user": person.user_id,
         "company": "yamada",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from mtls_gateway.clock import SystemClock
-from mtls_gateway.errors import ConfigurationError, LegacyUnavailable
+from mtls_gateway.errors import ConfigurationError, LegacyUnavailable, LegacyUnreachable
 from mtls_gateway.model import Site
 from mtls_gateway.signin.ports import Caller, LegacyCookie, LegacySession, PasswordChecker
 from mtls_gateway.web.legacy_http import LegacyClient
@@ -35,7 +36,7 @@ async def checking(
 ) -> AsyncIterator[PasswordChecker]:
     async with applications.running(application) as backend:
         configuration = settings.configure(backend, legacy, directory)
-        async with LegacyClient(configuration.legacy.backends, configuration.timeouts) as http:
+        async with LegacyClient(configuration.timeouts) as http:
             yield make_checkers(configuration, http, NoHashes(), SystemClock())[site]
 
 
@@ -181,7 +182,7 @@ async def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
 
 async def test_a_backend_that_is_down_decides_nothing(tmp_path: Path, free_port: int) -> None:
     configuration = settings.configure(f"http://127.0.0.1:{free_port}", PLAIN, tmp_path)
-    async with LegacyClient(configuration.legacy.backends, configuration.timeouts) as http:
+    async with LegacyClient(configuration.timeouts) as http:
         checker = make_checkers(configuration, http, NoHashes(), SystemClock())[Site.PUBLIC]
         with pytest.raises(LegacyUnavailable, match="no legacy backend takes connections"):
             await checker.check(USER, PASSWORD, CALLER)
@@ -315,3 +316,68 @@ async def test_no_message_holds_the_password(tmp_path: Path, caplog: pytest.LogC
             except LegacyUnavailable as error:
                 assert "geheim" not in str(error)
     assert "geheim" not in caplog.text
+
+
+# --- several backends -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def on_two(directory: Path, **legacy: Any) -> AsyncIterator[tuple[PasswordChecker, list[str], list[Any]]]:
+    """A checker, the addresses of two backends that share nothing, and what each of them has seen."""
+    (one, first), (two, second) = applications.php(), applications.php()
+    async with applications.running(one) as a, applications.running(two) as b:
+        configuration = settings.configure("", {**settings.PHP, "backends": [a, b], **legacy}, directory)
+        async with LegacyClient(configuration.timeouts) as http:
+            checkers = make_checkers(configuration, http, NoHashes(), SystemClock())
+            yield checkers[Site.CERTIFICATE], [a, b], [first, second]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_the_whole_login_and_its_sign_out_go_to_one_backend(tmp_path: Path, place: int) -> None:
+    """The one that the worker prefers; on the other the form's token and cookies would be nobody's."""
+    async with on_two(tmp_path) as (checker, backends, seen):
+        wanted = backends[place]
+        preferred = (wanted, backends[1 - place])
+        session = await checker.check(USER, PASSWORD, replace(CALLER, backends=preferred))
+        assert session is not None and session.backend == wanted
+        await checker.sign_out(session)
+    assert [legacy.signed_out for legacy in seen] == ([[USER], []] if place == 0 else [[], [USER]])
+    assert seen[1 - place].posts == []
+
+
+async def test_a_login_goes_to_the_next_backend_only_while_nothing_was_sent(tmp_path: Path, free_port: int) -> None:
+    dead = f"http://127.0.0.1:{free_port}"
+    async with on_two(tmp_path) as (_, (a, b), _):
+        configuration = settings.configure("", {**settings.PHP, "backends": [dead, a, b]}, tmp_path)
+        async with LegacyClient(configuration.timeouts) as http:
+            checker = make_checkers(configuration, http, NoHashes(), SystemClock())[Site.CERTIFICATE]
+            session = await checker.check(USER, PASSWORD, replace(CALLER, backends=(dead, b)))
+            assert session is not None and session.backend == b
+            with pytest.raises(LegacyUnreachable, match="all are out"):
+                await checker.check(USER, PASSWORD, replace(CALLER, backends=()))
+
+
+async def test_strict_a_session_is_signed_out_nowhere_but_where_it_lives(tmp_path: Path) -> None:
+    async with on_two(tmp_path) as (checker, backends, seen):
+        session = await checker.check(USER, PASSWORD, replace(CALLER, backends=tuple(backends)))
+        assert session is not None
+        with pytest.raises(LegacyUnavailable):
+            await checker.sign_out(replace(session, backend="http://192.0.2.1"))
+        assert [legacy.signed_out for legacy in seen] == [[], []]
+
+
+async def test_each_backend_is_called_by_its_own_address_where_that_is_set(tmp_path: Path) -> None:
+    hosts: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        hosts.append(request.headers["Host"])
+        return web.Response(text="ようこそ", headers={"Set-Cookie": "sid=1"}, content_type="text/html")
+
+    async with applications.running(plain(answer)) as a, applications.running(plain(answer)) as b:
+        legacy = {**PLAIN, "backends": [a, b], "seen": {"host": "backend"}}
+        configuration = settings.configure("", legacy, tmp_path)
+        async with LegacyClient(configuration.timeouts) as http:
+            checker = make_checkers(configuration, http, NoHashes(), SystemClock())[Site.CERTIFICATE]
+            for backend in (b, a):
+                assert await checker.check(USER, PASSWORD, replace(CALLER, backends=(backend,))) is not None
+        assert hosts == [address.removeprefix("http://") for address in (b, a)]

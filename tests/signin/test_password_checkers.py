@@ -60,7 +60,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     application, legacy = make()
     async with applications.running(application) as backend:
         configuration = settings.configure(backend, legacy_settings, tmp_path)
-        async with LegacyClient(configuration.legacy.backends, configuration.timeouts) as http:
+        async with LegacyClient(configuration.timeouts) as http:
             checkers = make_checkers(configuration, http, Hashes(), SystemClock())
             yield Subject(checkers[Site.CERTIFICATE], legacy, legacy_settings["session_cookies"][0])
 

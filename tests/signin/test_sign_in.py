@@ -11,7 +11,7 @@ import pytest
 
 from mtls_gateway.clock import ManualClock
 from mtls_gateway.config import Lockout, Sessions
-from mtls_gateway.errors import LegacyUnavailable, StateError, StoreUnavailable
+from mtls_gateway.errors import LegacyUnavailable, LegacyUnreachable, StateError, StoreUnavailable
 from mtls_gateway.model import CertificateId, Code, Method, NewSession, SessionState, Site
 from mtls_gateway.signin.jar import LegacyJar
 from mtls_gateway.signin.leftovers import Leftovers
@@ -215,6 +215,24 @@ async def test_a_leftover_that_cannot_be_signed_out_does_not_stop_the_others(des
     await desk.store.certificates.revoke(CERTIFICATE, actor="test")
     desk.bank.down = True
     assert await Leftovers(desk.store.sessions, desk.bank, LegacyJar(SECRET)).end_all() == 0
+
+
+async def test_a_backend_that_takes_no_connections_is_tried_once_for_all_leftovers(desk: Desk) -> None:
+    class Dead(Bank):
+        async def sign_out(self, session: LegacySession) -> None:
+            self.signed_out.append(session)
+            raise LegacyUnreachable("refused")
+
+    jar = LegacyJar(SECRET)
+    for number, backend in enumerate(("http://a", "http://b", "http://a", "http://b")):
+        digest = bytes([number]) * 32
+        now = desk.clock.now()
+        locked = jar.lock(digest, LegacySession((), "Chrome", backend))
+        await desk.store.sessions.open_session(NewSession(digest, "tanaka", None, now, now + 9, locked), idle=900)
+        await desk.store.sessions.end_all_of("tanaka", actor="test")
+    bank = Dead()
+    assert await Leftovers(desk.store.sessions, bank, jar).end_all() == 0
+    assert sorted(session.backend for session in bank.signed_out) == ["http://a", "http://b"]
 
 
 async def test_who_has_no_certificate_uses_up_nobodys_attempts(desk: Desk) -> None:

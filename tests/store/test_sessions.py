@@ -43,6 +43,16 @@ async def test_a_session_comes_back_as_it_was_opened(
     assert await store.worker.session(b"\x00" * 32) is None
 
 
+async def test_a_session_keeps_the_backend_that_it_was_opened_at(
+    store: Store, clock: ManualClock, certificate: CertificateId
+) -> None:
+    now = clock.now()
+    new = NewSession(b"\x07" * 32, "taro", certificate, now, now + 60, b"", "http://10.0.0.2:8080")
+    await store.sessions.open_session(new, idle=IDLE)
+    row = await store.worker.session(new.digest)
+    assert row is not None and row.backend == "http://10.0.0.2:8080"
+
+
 async def test_a_second_session_waits_and_takes_the_first_over(
     store: Store, clock: ManualClock, certificate: CertificateId
 ) -> None:

@@ -87,7 +87,7 @@ async def running_portal(
         async with AsyncExitStack() as stack:
             store = await open_store(configuration.database_url, clock)
             stack.push_async_callback(store.close)
-            http = LegacyClient(configuration.legacy.backends, configuration.timeouts)
+            http = LegacyClient(configuration.timeouts)
             stack.push_async_callback(http.close)
             socket = tmp_path / "portal.sock"
             runner = await serve(parts_of(configuration, clock, store, http, signer), socket)

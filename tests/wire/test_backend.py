@@ -10,7 +10,6 @@ import pytest
 
 from mtls_gateway.clock import ManualClock
 from mtls_gateway.wire.backend import Backend, BackendConnection
-from mtls_gateway.wire.pool import Pool
 from mtls_gateway.wire.readiness import Readiness
 from tests.wire.conftest import Counter, port_of
 from tests.wire.scripted import BackendSide, Script, ScriptedBackend
@@ -18,6 +17,8 @@ from tests.wire.scripted import BackendSide, Script, ScriptedBackend
 
 class Waiting:
     """An exchange that notes what it is told."""
+
+    bound_to = ""
 
     def __init__(self) -> None:
         self.got: asyncio.Queue[BackendConnection | str | bytes | None] = asyncio.Queue()
@@ -163,7 +164,6 @@ async def test_who_waits_hears_that_the_backend_has_gone(stage: Stage, grown: Co
     connection.discard()
     for exchange in waiting:
         assert await exchange.told() == "connect"
-    assert backend.shunned > stage.clock.monotonic()
     assert grown("backend_failures_total", backend=backend.name, reason="connect") == 2
 
 
@@ -226,24 +226,3 @@ async def test_an_exchange_that_gave_up_while_connecting_leaves_its_connection_t
     assert backend.acquire(gave_up, repeatable=True, waiting_limit=2) is None
     connection = await gave_up.told()
     assert (await stage.connection(backend))[1] is connection
-
-
-async def test_sessions_stay_with_their_backend_and_move_when_it_is_shunned() -> None:
-    clock = ManualClock(0.0)
-    readiness = Readiness(asyncio.get_running_loop())
-    backends = [Backend(f"http://127.0.0.1:{port}", clock, readiness, connections=1, timeout=1.0) for port in (1, 2, 3)]
-    pool = Pool(backends, clock, 1)
-    chosen = {number: pool.choose(("session", number)) for number in range(60)}
-    assert set(chosen.values()) == set(backends)
-    assert all(pool.choose(("session", number)) is backend for number, backend in chosen.items())
-    backends[0].shunned = 2.0
-    moved = {number: pool.choose(("session", number)) for number in range(60)}
-    assert all(moved[number] is chosen[number] for number in chosen if chosen[number] is not backends[0])
-    assert backends[0] not in moved.values()
-    clock.advance(2.0)
-    assert all(pool.choose(("session", number)) is backend for number, backend in chosen.items())
-    for backend in backends:
-        backend.shunned = 9.0
-    assert pool.other_than(backends[1]) is None
-    assert pool.choose(("session", 0)) is chosen[0]
-    readiness.close()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from mtls_gateway.demo.free_ports import free_ports
 from mtls_gateway.wire.gate import Admission, Page, Refuse, Share
 from mtls_gateway.wire.tls_connection import AT_ONCE
 from tests.wire.client import Client
@@ -341,6 +342,59 @@ async def test_another_backend_is_asked_when_one_is_down(open_gateway: OpenGatew
         assert (await client.ask("/", "Content-Length: 0", method="POST")).status == 200
 
 
+async def test_when_the_only_backend_takes_no_connections_the_answer_comes_at_once_with_a_page_and_when_to_come_again(
+    open_gateway: OpenGateway, grown: Counter
+) -> None:
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    gateway = await open_gateway(backends=[url], legacy={"ejection": {"failures": 2, "shortest": 4}})
+    assert [(await (await gateway.connect()).ask()).status for _ in range(2)] == [502, 503]
+    assert grown("backend_ejections_total", backend=url, cause="connect") == 1
+    answer = await (await gateway.connect()).ask("/", "Content-Length: 0", method="POST")
+    assert (answer.status, answer.body, answer["Retry-After"]) == (503, b"page 503", "4")
+    assert grown("backend_failures_total", backend=url, reason="connect") == 2
+    assert grown("backend_refusals_total", out="every") == 2
+    # Half open: one tries it, the next is refused again.
+    gateway.pass_time(4.0)
+    statuses = [(await (await gateway.connect()).ask()).status for _ in range(2)]
+    assert statuses == [503, 503]
+    assert grown("backend_failures_total", backend=url, reason="connect") == 3
+
+
+async def test_a_backend_that_owes_answers_is_ejected_by_them_and_an_upload_broken_off_is_no_failure(
+    open_gateway: OpenGateway, grown: Counter
+) -> None:
+    async def script(side: BackendSide) -> None:
+        head = await side.head()
+        if head.startswith(b"GET /silent"):
+            await side.gone()
+        elif head.startswith(b"GET /half"):
+            await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        side.abort()
+
+    gateway = await open_gateway(script, legacy={"ejection": {"failures": 3}})
+    backend = gateway.worker.legacy.backends[0]
+    for _ in range(4):
+        client = await gateway.connect()
+        client.request("/", "Content-Length: 100000000", method="POST", body=b"begun")
+        assert (await client.answer("POST")).status == 502
+    assert not backend.health.troubled
+    silent = await gateway.connect()
+    silent.request("/silent")
+    await gateway.until(lambda: len(gateway.legacy.sides) == 5 and backend.under_way == 1)
+    (frontend,) = [each for each in gateway._frontends() if each._exchange is not None]
+    await gateway.until(lambda: frontend._expected == "backend_first_octet")
+    gateway.pass_time(61.0)
+    assert (await silent.answer()).status == 504
+    assert grown("backend_failures_total", backend=backend.name, reason="first_octet") == 1
+    half = await gateway.connect()
+    half.request("/half")
+    await half.cut()
+    assert backend.health.usable
+    assert (await (await gateway.connect()).ask("/closed")).status == 502
+    await gateway.until(lambda: not backend.health.usable)
+    assert grown("backend_ejections_total", backend=backend.name, cause="answer") == 1
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -489,8 +543,8 @@ async def test_an_answer_before_the_request_is_whole_ends_the_connection(open_ga
     assert gateway.worker.pools[PASS.route].backends[0].idle == 0
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_on_a_stale_connection_get_is_repeated_once_and_post_never(
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST", "PUT", "DELETE"])
+async def test_on_a_stale_connection_a_safe_request_is_repeated_once_and_any_other_never(
     open_gateway: OpenGateway, method: str
 ) -> None:
     heads: list[bytes] = []
@@ -506,9 +560,60 @@ async def test_on_a_stale_connection_get_is_repeated_once_and_post_never(
     client = await gateway.connect()
     assert (await client.ask()).body == b"1"
     answer = await client.ask("/", "Content-Length: 0", method=method)
-    assert answer.status == (200 if method == "GET" else 502)
-    assert len(heads) == (3 if method == "GET" else 2)
-    assert len(gateway.legacy.sides) == (2 if method == "GET" else 1)
+    safe = method in ("GET", "OPTIONS")
+    assert answer.status == (200 if safe else 502)
+    assert len(heads) == (3 if safe else 2)
+    assert len(gateway.legacy.sides) == (2 if safe else 1)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+async def test_on_a_new_connection_nothing_is_ever_repeated(open_gateway: OpenGateway, method: str) -> None:
+    heads: list[bytes] = []
+
+    async def script(side: BackendSide) -> None:
+        heads.append(await side.head())
+        side.close()
+
+    gateway = await open_gateway(script)
+    client = await gateway.connect()
+    client.request(method=method)
+    assert (await client.answer(method)).status == 502
+    assert len(heads) == 1
+
+
+async def test_what_has_begun_to_be_answered_is_never_repeated(open_gateway: OpenGateway) -> None:
+    heads: list[bytes] = []
+
+    async def script(side: BackendSide) -> None:
+        heads.append(await side.head())
+        await side.send(ok())
+        heads.append(await side.head())
+        await side.send(b"H")
+        side.close()
+
+    gateway = await open_gateway(script)
+    client = await gateway.connect()
+    assert (await client.ask()).status == 200
+    assert (await client.ask()).status == 502
+    assert len(heads) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"x"])
+async def test_a_get_with_a_body_is_not_repeated(open_gateway: OpenGateway, body: bytes) -> None:
+    heads: list[bytes] = []
+
+    async def script(side: BackendSide) -> None:
+        heads.append(await side.head())
+        await side.send(ok())
+        while head := await side.head():
+            heads.append(head)
+            side.close()
+
+    gateway = await open_gateway(script)
+    client = await gateway.connect()
+    assert (await client.ask()).status == 200
+    answer = await client.ask("/", f"Content-Length: {len(body)}", body=body)
+    assert (answer.status, len(heads)) == ((502, 2) if body else (200, 3))
 
 
 async def test_a_get_is_not_repeated_twice(open_gateway: OpenGateway) -> None:

@@ -28,8 +28,7 @@ static const char *symbol_of(uint32_t character) {
     return character > 0 && character < 0x80 ? strchr(alphabet, (int)character) : NULL;
 }
 
-enum code_verdict code_read(const char *typed, char printed[CODE_PRINTED_ROOM]) {
-    int values[CODE_SYMBOLS];
+static enum code_verdict read_symbols(const char *typed, char printed[CODE_PRINTED_ROOM], int values[CODE_SYMBOLS]) {
     size_t count = 0;
     uint32_t character;
     memset(printed, 0, CODE_PRINTED_ROOM);
@@ -54,11 +53,16 @@ enum code_verdict code_read(const char *typed, char printed[CODE_PRINTED_ROOM]) 
     for (int index = 0; index < CODE_SYMBOLS - 1; index++) {
         sum += (index + 1) * values[index];
     }
-    int check = values[CODE_SYMBOLS - 1];
-    wipe(values, sizeof values);
-    if (sum % (int)(sizeof alphabet - 1) != check) {
+    if (sum % (int)(sizeof alphabet - 1) != values[CODE_SYMBOLS - 1]) {
         return CODE_MISTYPED;
     }
     printed[4] = printed[9] = printed[14] = printed[19] = '-';
     return CODE_GOOD;
+}
+
+enum code_verdict code_read(const char *typed, char printed[CODE_PRINTED_ROOM]) {
+    int values[CODE_SYMBOLS];
+    enum code_verdict verdict = read_symbols(typed, printed, values);
+    wipe(values, sizeof values);
+    return verdict;
 }

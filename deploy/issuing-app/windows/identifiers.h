@@ -33,6 +33,7 @@
 #define CONTROL_EXPIRY_LABEL 1020
 #define CONTROL_STORAGE_LABEL 1021
 #define CONTROL_CLOSING 1022
+#define CONTROL_SIGN 1023
 
 /* --- texts --- */
 #define TEXT_APP_NAME 1

@@ -60,6 +60,10 @@ struct net {
     bool quiet;
 };
 
+/* Where a proxy's address comes from, WINHTTP_ACCESS_TYPE_*: the first that this Windows knows. */
+extern const DWORD net_proxy_settings[];
+extern const size_t net_proxy_settings_count;
+
 bool net_open(struct net *net, HANDLE cancel, HWND window, bool quiet);
 void net_close(struct net *net);
 enum net_result net_exchange(struct net *net, const struct net_request *request, struct net_answer *answer);

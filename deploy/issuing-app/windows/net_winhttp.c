@@ -19,9 +19,6 @@
 #define PIECE_OCTETS 8192
 #define PROXY_ROUNDS 4
 
-#ifndef WINHTTP_ACCESS_TYPE_AUTOMATIC_PROXY
-#define WINHTTP_ACCESS_TYPE_AUTOMATIC_PROXY 4
-#endif
 #ifndef WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_2
 #define WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_2 0x00000800
 #endif
@@ -80,9 +77,8 @@ static void CALLBACK on_status(HINTERNET handle, DWORD_PTR context, DWORD status
 
 bool net_open(struct net *net, HANDLE cancel, HWND window, bool quiet) {
     *net = (struct net){.cancel = cancel, .window = window, .quiet = quiet};
-    DWORD access[] = {WINHTTP_ACCESS_TYPE_AUTOMATIC_PROXY, WINHTTP_ACCESS_TYPE_DEFAULT_PROXY};
-    for (size_t index = 0; index < sizeof access / sizeof *access && net->session == NULL; index++) {
-        net->session = WinHttpOpen(L"mtls-gateway-issuing-app", access[index], WINHTTP_NO_PROXY_NAME,
+    for (size_t index = 0; index < net_proxy_settings_count && net->session == NULL; index++) {
+        net->session = WinHttpOpen(L"mtls-gateway-issuing-app", net_proxy_settings[index], WINHTTP_NO_PROXY_NAME,
                                    WINHTTP_NO_PROXY_BYPASS, WINHTTP_FLAG_ASYNC);
     }
     if (net->session == NULL) {

@@ -56,6 +56,7 @@ INT_PTR CALLBACK page_done(HWND page, UINT message, WPARAM wide, LPARAM paramete
         show_all(wizard, page);
         wizard_buttons(wizard, PSWIZB_FINISH, TEXT_NEXT, TEXT_CANCEL);
         EnableWindow(GetDlgItem(wizard->sheet, IDCANCEL), FALSE);
+        wizard_focus_finish(wizard);
         return wizard_answer(page, 0);
     default:
         return FALSE;

@@ -58,6 +58,7 @@ static bool read_code(struct wizard *wizard, HWND page) {
     };
     char typed[SECRETS_TEXT_ROOM];
     if (!read_field(page, CONTROL_CODE, typed)) {
+        SecureZeroMemory(typed, sizeof typed);
         return complain(wizard, page, TEXT_TYPE_CODE, CONTROL_CODE);
     }
     enum code_verdict verdict = code_read(typed, wizard->errand.secrets->code);
@@ -77,8 +78,8 @@ static bool read_fields(struct wizard *wizard, HWND page) {
 
 /* The fields hold nothing secret while the errand runs: whoever comes back types the password again. */
 static void empty_fields(HWND page) {
-    SetDlgItemTextW(page, CONTROL_PASSWORD, L"");
-    SetDlgItemTextW(page, CONTROL_CODE, L"");
+    wizard_wipe_field(page, CONTROL_PASSWORD);
+    wizard_wipe_field(page, CONTROL_CODE);
 }
 
 INT_PTR CALLBACK page_enrol(HWND page, UINT message, WPARAM wide, LPARAM parameter) {
@@ -98,6 +99,9 @@ INT_PTR CALLBACK page_enrol(HWND page, UINT message, WPARAM wide, LPARAM paramet
         SetDlgItemTextA(page, CONTROL_CODE, wizard->errand.secrets->code);
         wizard_buttons(wizard, PSWIZB_BACK | PSWIZB_NEXT, TEXT_INSTALL, TEXT_CANCEL);
         return wizard_answer(page, 0);
+    case PSN_RESET:
+        empty_fields(page);
+        return FALSE;
     case PSN_WIZBACK:
         empty_fields(page);
         secrets_wipe(wizard->errand.secrets);

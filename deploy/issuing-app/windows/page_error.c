@@ -24,6 +24,13 @@ static void show(struct wizard *wizard, HWND page) {
     SetDlgItemTextW(page, CONTROL_BODY, body);
     SetDlgItemTextW(page, CONTROL_DETAILS, details);
     bool again = worth_another_try(wizard->outcome.kind);
+    bool stopped = wizard->outcome.kind == OUTCOME_CANCELLED || wizard->outcome.kind == OUTCOME_NOTHING_FOUND;
+    HICON sign = LoadIconW(NULL, stopped ? IDI_INFORMATION : IDI_WARNING);
+    SendDlgItemMessageW(page, CONTROL_SIGN, STM_SETICON, (WPARAM)sign, 0);
+    if (!again) {
+        /* Whoever goes back types it again. */
+        SecureZeroMemory(wizard->errand.secrets->password, sizeof wizard->errand.secrets->password);
+    }
     wizard_buttons(wizard, PSWIZB_BACK | (again ? PSWIZB_NEXT : 0), TEXT_RETRY, TEXT_CLOSE);
 }
 

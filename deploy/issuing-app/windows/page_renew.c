@@ -50,7 +50,7 @@ static void next(struct wizard *wizard, HWND page) {
         wizard_say(wizard, TEXT_TYPE_PASSWORD);
         SetFocus(GetDlgItem(page, CONTROL_PASSWORD));
     } else {
-        SetDlgItemTextW(page, CONTROL_PASSWORD, L"");
+        wizard_wipe_field(page, CONTROL_PASSWORD);
         wcscpy(wizard->errand.thumbprint, wizard->listing.certificates[chosen].thumbprint);
         wizard_start(wizard, ERRAND_RENEW, PAGE_RENEW);
     }
@@ -75,8 +75,11 @@ INT_PTR CALLBACK page_renew(HWND page, UINT message, WPARAM wide, LPARAM paramet
         fill(wizard, GetDlgItem(page, CONTROL_LIST));
         wizard_buttons(wizard, PSWIZB_BACK | PSWIZB_NEXT, TEXT_INSTALL, TEXT_CANCEL);
         return wizard_answer(page, 0);
+    case PSN_RESET:
+        wizard_wipe_field(page, CONTROL_PASSWORD);
+        return FALSE;
     case PSN_WIZBACK:
-        SetDlgItemTextW(page, CONTROL_PASSWORD, L"");
+        wizard_wipe_field(page, CONTROL_PASSWORD);
         secrets_wipe(wizard->errand.secrets);
         wizard_go(wizard, PAGE_WELCOME);
         return wizard_answer(page, -1);

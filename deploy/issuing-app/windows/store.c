@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include "log.h"
+#include "texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +31,12 @@ static void print_time(const FILETIME *moment, wchar_t *out, size_t room) {
     wchar_t clock[80] = L"";
     out[0] = 0;
     if (FileTimeToSystemTime(moment, &universal) && SystemTimeToTzSpecificLocalTime(NULL, &universal, &local)) {
-        GetDateFormatEx(LOCALE_NAME_USER_DEFAULT, DATE_SHORTDATE, &local, NULL, date, 80, NULL);
-        GetTimeFormatEx(LOCALE_NAME_USER_DEFAULT, 0, &local, NULL, clock, 80);
+        /* As the pages' language has it, whatever the format of Windows is: a form of the bank's is written so. */
+        bool japanese = texts_japanese();
+        const wchar_t *locale = japanese ? L"ja-JP" : LOCALE_NAME_USER_DEFAULT;
+        const wchar_t *format = japanese ? L"yyyy'年'M'月'd'日'" : NULL;
+        GetDateFormatEx(locale, japanese ? 0 : DATE_SHORTDATE, &local, format, date, 80, NULL);
+        GetTimeFormatEx(locale, TIME_NOSECONDS, &local, NULL, clock, 80);
         swprintf(out, room, L"%ls %ls", date, clock);
     }
 }

@@ -13,6 +13,7 @@
 #define BAND_WIDTH 164
 #define BAND_HEIGHT 460
 #define EMBLEM_SIZE 49
+#define FIELD_ROOM 512
 
 struct page_kind {
     unsigned dialog;
@@ -57,6 +58,23 @@ void wizard_buttons(struct wizard *wizard, DWORD flags, unsigned next_text, unsi
     SetDlgItemTextW(wizard->sheet, IDCANCEL, text(cancel_text));
     /* The band of the first page does not always go by itself. */
     InvalidateRect(wizard->sheet, NULL, TRUE);
+}
+
+void wizard_wipe_field(HWND page, int control) {
+    HWND field = GetDlgItem(page, control);
+    wchar_t over[FIELD_ROOM];
+    int length = GetWindowTextLengthW(field);
+    for (int index = 0; index < length && index < FIELD_ROOM - 1; index++) {
+        over[index] = L'*';
+    }
+    over[length < FIELD_ROOM ? length : FIELD_ROOM - 1] = 0;
+    SetWindowTextW(field, over);
+    SetWindowTextW(field, L"");
+    SendMessageW(field, EM_EMPTYUNDOBUFFER, 0, 0);
+}
+
+void wizard_focus_finish(struct wizard *wizard) {
+    PostMessageW(wizard->sheet, WM_NEXTDLGCTL, (WPARAM)GetDlgItem(wizard->sheet, BUTTON_FINISH), TRUE);
 }
 
 void wizard_start(struct wizard *wizard, enum errand_kind kind, enum page came_from) {

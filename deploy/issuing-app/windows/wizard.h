@@ -32,12 +32,16 @@ int wizard_run(const struct options *options);
 void wizard_go(struct wizard *wizard, enum page page);
 /* `flags` of PSWIZB_*; the next button's text. Focus and default button follow Windows. */
 void wizard_buttons(struct wizard *wizard, DWORD flags, unsigned next_text, unsigned cancel_text);
+/* Where there is nothing to type: after Windows has put the focus on the page's first field. */
+void wizard_focus_finish(struct wizard *wizard);
 /* To the progress page, which starts it. */
 void wizard_start(struct wizard *wizard, enum errand_kind kind, enum page came_from);
 /* What page procedures find in their window. */
 struct wizard *wizard_of(HWND page, UINT message, LPARAM parameter);
 /* Answers a notification of the property sheet. */
 INT_PTR wizard_answer(HWND page, LONG_PTR answer);
+/* Empties a field of one line. Its memory is Windows': what was typed is written over where it stands before it is let go. */
+void wizard_wipe_field(HWND page, int control);
 void wizard_title(struct wizard *wizard, HWND page);
 void wizard_say(struct wizard *wizard, unsigned text_identifier);
 
