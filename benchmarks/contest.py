@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class Contest:
         """Everything, in the order in which it disturbs itself least."""
         with backend(self.build) as (port, pid):
             generator = Generator(load_program(self.build), pid)
-            self._idle(port)
+            self.idle(port)
             with contextlib.ExitStack() as stack:
                 targets = self._start(stack, port)
                 proxying = [targets[name] for name in (*PROXYING, GATEWAY) if name in targets]
@@ -158,7 +158,7 @@ class Contest:
             ]
             self._ask(generator, question, targets)
 
-    def _idle(self, port: int) -> None:
+    def idle(self, port: int, names: Sequence[str] = (NGINX, HAPROXY, GATEWAY)) -> None:
         """First, with fresh processes: what earlier load left in an allocator would hide it."""
         program = load_program(self.build)
         for name in (*self.roster.present((NGINX, HAPROXY)), GATEWAY):

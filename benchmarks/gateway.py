@@ -7,7 +7,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,8 @@ class Gateway:
     cookies: dict[str, str]
     crl: Path
     log: Path
+    #: From its command to its first answer.
+    start_seconds: float
 
     def headers(self, user: str) -> dict[str, str]:
         """What makes a request one of this user's session."""
@@ -129,12 +131,14 @@ def running(
     crl_entries: int = 0,
     workers: int = 1,
     core: int | None = PROXY_CORE,
+    prefill: Callable[[Path], object] | None = None,
     crowd: int = 0,
     settings: str = "",
 ) -> Iterator[Gateway]:
     """A gateway with these users registered and signed in, each with its certificate.
 
     ``crowd``: so many others are in its database, each with a session. ``settings``: more of its configuration.
+    ``prefill`` is given the path of the database before anything else is in it.
 
     Raises:
         BenchmarkError: it does not begin to answer; says what it logged.
@@ -157,21 +161,24 @@ def running(
     _replace(crl, material.crl(crl_entries))
     configuration = read_configuration(file)
     configuration.state.mkdir(mode=0o700)
+    if prefill is not None:
+        prefill(configuration.state / "gateway.sqlite3")
     cookies = asyncio.run(_fill(configuration, users))
     if crowd:
         write(Path(configuration.database_url.removeprefix("sqlite:///")), crowd, crowd)
     command = _command(directory, "serve")
     with process(pinned(core, *command) if core is not None else command, log) as child:
+        began = time.monotonic()
         target = Target(name, port, CERTIFICATE_NAME, ())
-        gateway = Gateway(target, configuration, material, users, cookies, crl, log)
-        deadline = time.monotonic() + _PATIENCE
+        gateway = Gateway(target, configuration, material, users, cookies, crl, log, 0.0)
+        deadline = began + _PATIENCE
         user = next(iter(users))
         while not _answers(gateway, user):
             if child.poll() is not None or time.monotonic() > deadline:
                 raise BenchmarkError(f"the gateway does not answer; {log} ends with:\n{log.read_text()[-3000:]}")
             time.sleep(0.05)
         target = Target(name, port, CERTIFICATE_NAME, tuple(descendants(child.pid)))
-        yield Gateway(target, configuration, material, users, cookies, crl, log)
+        yield Gateway(target, configuration, material, users, cookies, crl, log, time.monotonic() - began)
 
 
 def _answers(gateway: Gateway, user: str) -> bool:

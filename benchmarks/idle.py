@@ -1,10 +1,17 @@
-"""What an idle, signed-in connection costs the proxy's processes."""
+"""What an idle, signed-in connection costs the proxy's processes.
+
+Part of ``python -m benchmarks``; alone, and with more of them::
+
+    python -m benchmarks.idle [--connections 10000]
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 
 from benchmarks.generator import Generator, Target
@@ -58,3 +65,28 @@ def idle_kilobytes(
         with held(generator, target, client, headers, count):
             used.append(anonymous(target.watched))
     return (used[1] - used[0]) / connections / 1024
+
+
+def main() -> int:
+    """Nginx and the gateway in turn; the last line is the figures as JSON."""
+    from benchmarks.contest import Contest, Plan
+    from benchmarks.generator import backend
+    from benchmarks.roster import GATEWAY, NGINX
+    from benchmarks.run import workspace
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=10_000, help="at most 19,000; each side needs as many files")
+    connections = parser.parse_args().connections
+    try:
+        with workspace() as build, backend(build) as (port, _):
+            contest = Contest(build, Plan(False, 0, 0.0, connections, ()))
+            contest.idle(port, (NGINX, GATEWAY))
+    except (BenchmarkError, OSError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"connections": connections, **contest.ratios}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

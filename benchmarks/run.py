@@ -24,7 +24,7 @@ from benchmarks.machine import BenchmarkError
 
 
 @contextlib.contextmanager
-def _workspace() -> Iterator[Path]:
+def workspace() -> Iterator[Path]:
     """``build/bench`` for what lasts; sockets need a short path, and a checkout may lie deep."""
     lasting = Path("build/bench").resolve()
     lasting.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def main() -> int:
         return 2
     began = time.monotonic()
     try:
-        with _workspace() as build:
+        with workspace() as build:
             contest = Contest(build, Plan.of(quick))
             contest.run()
         contest.work_out()

@@ -88,6 +88,11 @@ MALFORMED = Counter(
     "mtls_gateway_malformed_requests_total", "Requests refused before admission, by reason.", ["reason"]
 )
 LIMIT_REFUSALS = Counter("mtls_gateway_limit_refusals_total", "Connections and requests refused by a limit.", ["limit"])
+PROXY_REFUSALS = Counter(
+    "mtls_gateway_proxy_header_refusals_total",
+    "Connections behind a balancer refused by their PROXY header, or for want of one, by reason.",
+    ["reason"],
+)
 TIMEOUTS = Counter("mtls_gateway_timeouts_total", "Connections ended by a time-out.", ["timeout"])
 ACCESS_LOG_LOST = Counter("mtls_gateway_access_log_lost_total", "Lines of the access log that could not be written.")
 OCTETS = Counter("mtls_gateway_octets_total", "Octets of bodies relayed.", ["direction"])

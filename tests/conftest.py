@@ -59,6 +59,7 @@ COMPONENTS = {
     ),
     "certutil": Component("certutil", "libnss3-tools"),
     "curl": Component("curl", "curl"),
+    "haproxy": Component("haproxy", "haproxy"),
     "namespaces": Component(
         "/run/netns", otherwise="run the tests as root with iproute2: they make network namespaces"
     ),
@@ -75,10 +76,15 @@ COMPONENTS = {
     "postgres": Component("/usr/lib/postgresql", "postgresql"),
     "certtool": Component("certtool", "gnutls-bin"),
     "softhsm2": Component("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"),
+    "slowhttptest": Component("slowhttptest", "slowhttptest"),
     "strongswan-pki": Component("pki", "strongswan-pki"),
     "strongswan-plugins": Component(
         "/usr/lib/ipsec/plugins/libstrongswan-curl.so", "libstrongswan-standard-plugins libstrongswan-extra-plugins"
     ),
+    "disks": Component(
+        "/dev/loop-control", otherwise="run the tests as root where there are loop devices: they make small disks"
+    ),
+    "gcc": Component("gcc", "gcc"),
     "fonts-ipafont": Component("/usr/share/fonts/opentype/ipafont-gothic/ipagp.ttf", "fonts-ipafont-gothic"),
     "libfuzzer": Component(
         "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a", "clang libclang-rt-14-dev"

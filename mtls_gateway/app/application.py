@@ -42,7 +42,6 @@ class GatewayApplication(BaseApplication):
             "graceful_timeout": int(configuration.timeouts.drain) + 5,
             "proc_name": "mtls-gateway",
             "pidfile": str(self.pid_file(configuration.state)),
-            "worker_tmp_dir": str(configuration.state / "run"),
             "control_socket_disable": True,
             "backlog": 2048,
             # The portal's socket is for this user only.

@@ -34,6 +34,7 @@ from mtls_gateway.app.application import GatewayApplication
 from mtls_gateway.app.crash_loop import CrashLoop
 from mtls_gateway.app.figures import fold_ended
 from mtls_gateway.app.generation import Generation
+from mtls_gateway.app.heartbeat import beat_in_memory
 from mtls_gateway.app.listening import close_and_remove, listen
 from mtls_gateway.app.ownership import give_state_to_user
 from mtls_gateway.app.role import RoleWorker
@@ -75,6 +76,7 @@ class RoleArbiter(Arbiter):
         self._asked: set[int] = set()
         self.figures_owed = False
         self._crash_loop = CrashLoop()
+        beat_in_memory()
         super().__init__(application)
 
     @property
@@ -121,7 +123,7 @@ class RoleArbiter(Arbiter):
         """Fork what is short; see a new generation through; tell to end what is of an older one, or too many."""
         service_manager.tell_alive()
         if self.figures_owed:
-            self.figures_owed = not fold_ended(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+            self._see_to_figures()
         for pid in self._dismissed - self.WORKERS.keys():
             self._dismissed.discard(pid)
         if self._before is not None:
@@ -188,8 +190,19 @@ class RoleArbiter(Arbiter):
             _LOG.error("%s ended before it served; it is started again in %g s", worker.role, pause)
         # At once: its connections are gone. What it has counted is seen to when nobody reads.
         forget: Callable[[object], None] = multiprocess.mark_process_dead
-        forget(pid)
+        try:
+            forget(pid)
+        except OSError as error:
+            _LOG.error("figures of process %d stay, though it has ended: %s", pid, error)
         self.figures_owed = True
+
+    def _see_to_figures(self) -> None:
+        try:
+            self.figures_owed = not fold_ended(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        except OSError as error:
+            # The disk cannot be written. The master must live all the same; at the next end it is tried again.
+            _LOG.error("figures of processes that have ended are left as they are: %s", error)
+            self.figures_owed = False
 
     @property
     def _workers(self) -> list[RoleWorker]:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from mtls_gateway.app.access_log import AccessLog
+from mtls_gateway.app.descriptors import connections_that_fit
 from mtls_gateway.app.listening import address_of
 from mtls_gateway.app.role import RoleWorker, background
 from mtls_gateway.app.rows import open_rows
@@ -17,7 +18,8 @@ from mtls_gateway.signin.knowledge import Knowledge
 from mtls_gateway.trust.revocation import load_revocation
 from mtls_gateway.trust.verdict import Judge
 from mtls_gateway.wire.checks import HealthChecks
-from mtls_gateway.wire.listener import Listener, Sites
+from mtls_gateway.wire.listener import Listener
+from mtls_gateway.wire.sites import Sites
 from mtls_gateway.wire.worker import Worker
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +47,15 @@ class GatewayWorker(RoleWorker):
             else AccessLog(configuration.operations.access_log, clock)
         )
         loop = asyncio.get_running_loop()
-        worker = Worker(configuration, gate=gate, pages=generation.pages, clock=clock, loop=loop, log_access=log)
+        worker = Worker(
+            configuration,
+            gate=gate,
+            pages=generation.pages,
+            clock=clock,
+            loop=loop,
+            log_access=log,
+            connections=connections_that_fit(configuration),
+        )
         gate.preferred_backends = worker.legacy.preferred
         checks = HealthChecks(configuration, worker.legacy)
 
@@ -91,6 +101,7 @@ async def _add_up_for_ever(worker: Worker, log: AccessLog | None) -> None:
     while True:
         await asyncio.sleep(1.0)
         worker.add_up()
+        worker.look_again()
         if log is not None:
             # A disk may take its time; requests do not wait for it.
             await asyncio.to_thread(log.write)

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def close_and_remove(listeners: Sequence[Any]) -> None:
     """Close them for good; a unix socket goes with its file, where nobody has removed that yet."""
     for listener in listeners:
         if listener.sock.family is socket.AF_UNIX:
-            Path(address_of(listener.sock)).unlink(missing_ok=True)
+            # On a disk that cannot be written it stays; whoever starts next puts its own in its place.
+            with suppress(OSError):
+                Path(address_of(listener.sock)).unlink()
         listener.close()
 
 

@@ -35,6 +35,7 @@ _NAMES = {
     "File": "path",
     "HostName": "host name",
     "Endpoint": "address:port",
+    "Network": "network or address",
     "Expression": "regular expression",
     "PathPattern": "path pattern",
     "SecretSource": "secret's source",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from mtls_gateway.config.values import Count, Octets, Seconds, Section
 
 
 class Limits(Section):
     """Each limit has a metric, ``mtls_gateway_limit_refusals_total{limit=…}``."""
 
+    #: For each worker. Fewer where RLIMIT_NOFILE leaves no room for them beside the backends' connections.
     connections: Count = 20_000
     connections_per_address: Count = 500
+    #: A balancer's PROXY header with everything that it tells besides addresses.
+    proxy_header_octets: Annotated[int, Field(ge=64, le=65_551)] = 4_096
     head_octets: Octets = 32_768
     header_count: Count = 100
     target_octets: Octets = 8_192

@@ -54,6 +54,10 @@ class Configuration(Section):
             raise ValueError("public.listen and certificate.listen must be the same endpoints or have none in common")
         if shared and self.public.name == self.certificate.name:
             raise ValueError("one name on one port: SNI cannot tell the hosts apart; give the certificate host a port")
+        if shared and set(self.public.proxy_protocol) != set(self.certificate.proxy_protocol):
+            raise ValueError(
+                "public.proxy_protocol and certificate.proxy_protocol must be the same where the hosts share endpoints"
+            )
         if self.operations.listen in (*self.public.listen, *self.certificate.listen):
             raise ValueError(
                 "operations.listen is an endpoint of a host; give it a port of its own, and not to the world"

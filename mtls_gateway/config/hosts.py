@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mtls_gateway.config.values import Endpoint, File, HostName, Section
+from mtls_gateway.config.values import Endpoint, File, HostName, Network, Section
 
 
 class Host(Section):
@@ -18,6 +18,9 @@ class Host(Section):
     port: int | None = Field(default=None, ge=1, le=65535)
     certificate: File
     key: File
+    #: Networks of the balancers in front. Where there are any, every connection to ``listen`` must come from one of
+    #: them and begin with a PROXY header, version 2, which says whose it is; any other is refused.
+    proxy_protocol: tuple[Network, ...] = ()
 
     @property
     def browser_port(self) -> int:

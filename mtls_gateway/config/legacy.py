@@ -175,6 +175,10 @@ class Legacy(Section):
 
     #: One or several, all of one system; the same addresses on every node.
     backends: tuple[str, ...] = Field(min_length=1)
+    #: How long the addresses of a backend's name are believed before the resolver is asked again.
+    name_refresh: Seconds = 10.0
+    #: How long they are used while the resolver says nothing at all. A name that is no more is given up at once.
+    name_keep: Seconds = 3_600.0
     #: What becomes of a session whose backend is out. ``strict``: the legacy session lives there and nowhere else, so
     #: its requests are answered 503. ``prefer``: the backends share their sessions, so another one serves it.
     affinity: Literal["strict", "prefer"] = "strict"

@@ -61,6 +61,16 @@ def _endpoint(address: str) -> str:
     return f"[{numeric}]:{int(port)}" if numeric.version == 6 else f"{numeric}:{int(port)}"
 
 
+def _network(network: str) -> str:
+    try:
+        known = ipaddress.ip_network(network)
+    except ValueError as error:
+        raise ValueError(f"{network!r} is no network: {error}; give it as in 192.0.2.16/29") from None
+    if known.prefixlen == 0:
+        raise ValueError(f"{network!r} is everybody; name the networks that the balancers connect from")
+    return str(known)
+
+
 def _secret_source(source: str, info: ValidationInfo) -> str:
     kind, _, rest = source.partition(":")
     if source == "prompt" or (kind == "fd" and rest.isdecimal() and int(rest) > 2):
@@ -116,6 +126,8 @@ CrlSource = Annotated[str, AfterValidator(_crl_source)]
 """A file, or an http:// or https:// address."""
 HostName = Annotated[str, AfterValidator(_host_name)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Network = Annotated[str, AfterValidator(_network)]
+"""One network, IPv4 or IPv6, or one address; never all."""
 Expression = Annotated[str, AfterValidator(_expression)]
 SecretSource = Annotated[str, AfterValidator(_secret_source)]
 HttpAddress = Annotated[str, AfterValidator(_http_address)]

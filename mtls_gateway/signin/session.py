@@ -63,7 +63,8 @@ def judge_session(
         return Code.SESSION_ENDED
     if session.certificate != certificate or (certificate is None) != (site is Site.PUBLIC):
         return Code.SESSION_OTHER_CERTIFICATE
-    if now - session.last_used >= idle:
+    # Used further ahead than that: the clock was set back meanwhile, and the session would not become idle for as long.
+    if not -idle < now - session.last_used < idle:
         return Code.SESSION_ENDED
     # Who holds a certificate is judged by its registration; who does not, here.
     return judge_password_user(session.user, now) if certificate is None else None

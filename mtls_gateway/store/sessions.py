@@ -91,7 +91,9 @@ class Sessions:
                 raise unknown_user(new.user_id)
             live = (sessions.c.user_id == new.user_id) & (sessions.c.state == SessionState.LIVE)
             told = await end_sessions(connection, now, live & (sessions.c.ends <= now), "absolute")
-            told += await end_sessions(connection, now, live & (sessions.c.last_used < now - idle), "idle")
+            # Used further ahead than that: under a clock that has been set back since. No worker admits it any more.
+            idled = (sessions.c.last_used < now - idle) | (sessions.c.last_used > now + idle)
+            told += await end_sessions(connection, now, live & idled, "idle")
             other = (await connection.execute(select(sessions.c.digest).where(live))).one_or_none()
             state = SessionState.LIVE if other is None else SessionState.PENDING
             await connection.execute(insert(sessions).values(_row(new, state)))

@@ -8,22 +8,20 @@ it belongs to another user (clause B.4).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import select
-import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Protocol
 
 from mtls_gateway import metrics
 from mtls_gateway.clock import Clock
 from mtls_gateway.config import Legacy
+from mtls_gateway.wire.destination import Destination, Unresolved
 from mtls_gateway.wire.health import Health
-from mtls_gateway.wire.plain_transport import PlainTransport
 from mtls_gateway.wire.readiness import Readiness
+from mtls_gateway.wire.seldom import Seldom
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ class Exchange(Protocol):
 class BackendConnection(asyncio.Protocol):
     """One connection to one backend."""
 
-    __slots__ = ("_poll", "backend", "exchange", "idle_since", "served", "transport")
+    __slots__ = ("_poll", "backend", "exchange", "idle_since", "served", "since_move", "transport")
 
     transport: asyncio.Transport
 
@@ -74,6 +72,8 @@ class BackendConnection(asyncio.Protocol):
         self.idle_since = 0.0
         #: How many exchanges it has served.
         self.served = 0
+        #: How often the backend's name had got other addresses when this connection was made.
+        self.since_move = backend.moves
         self._poll = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -144,15 +144,16 @@ class Backend:
     __slots__ = (
         "_clock",
         "_connecting",
-        "_context",
+        "_destination",
+        "_failures",
         "_idle",
         "_limit",
         "_open",
-        "_parts",
         "_readiness",
         "_timeout",
         "_waiting",
         "health",
+        "moves",
         "name",
         "unavailable",
         "url",
@@ -171,10 +172,13 @@ class Backend:
         """``timeout`` (seconds) is a connection's; ``settings`` are those of its health, None: it is never out."""
         self.url = url
         self._readiness = readiness
-        self._parts = urlsplit(url)
         #: For metrics and logs.
-        self.name = "portal" if self._parts.scheme == "unix" else url
-        self._context = ssl.create_default_context() if self._parts.scheme == "https" else None
+        self.name = "portal" if url.startswith("unix:") else url
+        refresh, keep = (settings.name_refresh, settings.name_keep) if settings else (math.inf, math.inf)
+        self._destination = Destination(url, clock, self._has_moved, refresh=refresh, keep=keep)
+        #: How often its name has got other addresses.
+        self.moves = 0
+        self._failures = Seldom(_LOG, logging.WARNING, clock)
         self._clock = clock
         self._limit = connections
         self._timeout = timeout
@@ -244,6 +248,9 @@ class Backend:
         """An exchange is done with ``connection``."""
         connection.exchange = None
         transport = connection.transport
+        if connection.since_move != self.moves:
+            # To an address that the name no longer has.
+            reusable = False
         if not reusable or transport.is_closing() or not transport.is_reading():
             transport.abort()
             return
@@ -286,6 +293,15 @@ class Backend:
         while self._idle:
             self._idle.pop().discard()
 
+    def look_again(self) -> None:
+        """Have the resolver asked whether its name has other addresses by now; does not wait."""
+        if self._open:
+            self._destination.look_again()
+
+    def _has_moved(self) -> None:
+        self.moves += 1
+        self.close()
+
     def _dismiss(self) -> None:
         """It is out: who waits for it waits for nothing."""
         waiting = [*self._waiting, *(exchange for exchange in self._connecting.values() if exchange is not None)]
@@ -321,12 +337,14 @@ class Backend:
 
         try:
             async with asyncio.timeout(self._timeout):
-                await self._open_connection(make)
+                await self._destination.connect(make, self._readiness)
         except Exception as error:
             # Not only OSError: whatever keeps a connection from being made, its exchange must hear of it.
             reason = "connect_timeout" if isinstance(error, TimeoutError) else "connect"
+            if isinstance(error, Unresolved):
+                reason = "resolve"
             metrics.BACKEND_FAILURES.labels(self.name, reason).inc()
-            _LOG.warning("backend %s cannot be reached: %s", self.name, error or "timed out")
+            self._failures.say("backend %s cannot be reached: %s", self.name, error or "timed out")
             self.health.failed("connect")
             if made and hasattr(made[-1], "transport"):
                 # Made in the same moment: it counts until it is lost.
@@ -356,42 +374,6 @@ class Backend:
         exchange = self._whose()
         if exchange is not None:
             self.unavailable(exchange, self, reason)
-
-    async def _open_connection(self, make: Callable[[], BackendConnection]) -> None:
-        loop = asyncio.get_running_loop()
-        parts = self._parts
-        if self._context is not None:
-            # With TLS of its own the loop's transport will do.
-            await loop.create_connection(make, parts.hostname or "", parts.port or 443, ssl=self._context)
-        elif parts.scheme == "unix":
-            connected = await _reach(loop, socket.AF_UNIX, parts.path)
-            PlainTransport(loop, self._readiness, connected, make()).start()
-        else:
-            found = await loop.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
-            connected = await _reach_one(loop, [(family, address) for family, *_, address in found])
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            PlainTransport(loop, self._readiness, connected, make()).start()
-
-
-async def _reach_one(
-    loop: asyncio.AbstractEventLoop, addresses: list[tuple[socket.AddressFamily, Any]]
-) -> socket.socket:
-    """The first of a name's addresses that takes a connection; raises what the last one said."""
-    for family, address in addresses[:-1]:
-        with contextlib.suppress(OSError):
-            return await _reach(loop, family, address)
-    return await _reach(loop, *addresses[-1])
-
-
-async def _reach(loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, address: Any) -> socket.socket:
-    connected = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connected.setblocking(False)
-        await loop.sock_connect(connected, address)
-    except BaseException:
-        connected.close()
-        raise
-    return connected
 
 
 def _say_so(exchange: Exchange, backend: Backend, reason: str) -> None:

@@ -80,7 +80,9 @@ class Worker:
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
         log_access: AccessLog | None = None,
+        connections: int | None = None,
     ) -> None:
+        """``connections``: as many at once, where the process cannot hold ``limits.connections``."""
         self.configuration = configuration
         self.limits = configuration.limits
         self.timeouts = timeouts = configuration.timeouts
@@ -118,6 +120,7 @@ class Worker:
         self.draining = False
         self._addresses: dict[str, int] = {}
         self._connections = 0
+        self._most_connections = self.limits.connections if connections is None else connections
         self._by_site = {Site.PUBLIC: 0, Site.CERTIFICATE: 0}
         seen = configuration.legacy.seen
         self.views = {
@@ -146,7 +149,7 @@ class Worker:
 
     def connection_opened(self, address: str) -> bool:
         """Count a new connection from ``address``; False: one too many, and it was not counted."""
-        if self._connections >= self.limits.connections:
+        if self._connections >= self._most_connections:
             metrics.LIMIT_REFUSALS.labels("connections").inc()
             return False
         count = self._addresses.get(address, 0)
@@ -156,6 +159,27 @@ class Worker:
         self._addresses[address] = count + 1
         self._connections += 1
         return True
+
+    def balanced_opened(self) -> bool:
+        """Count a new connection of a balancer's, which has not said yet whose it is; False: one too many in all."""
+        if self._connections >= self._most_connections:
+            metrics.LIMIT_REFUSALS.labels("connections").inc()
+            return False
+        self._connections += 1
+        return True
+
+    def balanced_named(self, address: str, *, limited: bool) -> bool:
+        """It counts as ``address``'s from now on; False: one too many of it, where that is ``limited``."""
+        count = self._addresses.get(address, 0)
+        if limited and count >= self.limits.connections_per_address:
+            metrics.LIMIT_REFUSALS.labels("connections_per_address").inc()
+            return False
+        self._addresses[address] = count + 1
+        return True
+
+    def balanced_closed(self) -> None:
+        """A balancer's connection has ended that never was anybody's."""
+        self._connections -= 1
 
     def connection_closed(self, site: Site | None, address: str) -> None:
         """A connection that was counted has ended; ``site`` is None when its handshake had not."""
@@ -188,6 +212,11 @@ class Worker:
                 metrics.BACKEND_CONNECTIONS.labels(backend.name, "idle").set(backend.idle)
                 metrics.BACKEND_REQUESTS.labels(backend.name).set(backend.under_way)
                 metrics.BACKEND_USABLE.labels(backend.name).set(backend.health.usable)
+
+    def look_again(self) -> None:
+        """See whether backends are where they were; once a second."""
+        for backend in self.legacy.backends:
+            backend.look_again()
 
     def close(self) -> None:
         """Let go of the loop; no connection is served any more."""

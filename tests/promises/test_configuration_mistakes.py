@@ -130,6 +130,15 @@ MISTAKES: dict[str, Mistake] = {
         setting("public.listen", ["localhost:8443"]), FILE, "public.listen.0", "not ADDRESS:PORT"
     ),
     "nothing to listen on": Mistake(setting("public.listen", []), FILE, "public.listen", "at least 1"),
+    "a balancer that is everybody": Mistake(
+        setting("public.proxy_protocol", ["0.0.0.0/0"]), FILE, "public.proxy_protocol.0", "is everybody"
+    ),
+    "a balancer that is a name": Mistake(
+        setting("public.proxy_protocol", ["balancer"]), FILE, "public.proxy_protocol.0", "is no network"
+    ),
+    "a balancer in front of one of two hosts on one port": Mistake(
+        setting("public.proxy_protocol", ["192.0.2.16/29"]), FILE, "", "must be the same", at_start=True
+    ),
     "one name for both hosts": Mistake(setting("public.name", "cert.bank.localhost"), FILE, "", "same name and port"),
     "a poll too slow for a second": Mistake(setting("store.poll", 2), FILE, "store.poll", "0.5"),
     "a cookie that is not bound to its host": Mistake(

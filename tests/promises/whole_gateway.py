@@ -8,6 +8,7 @@ tests can lean on one gateway.
 from __future__ import annotations
 
 import asyncio
+import copy
 import http.client
 import itertools
 import json
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mtls_gateway.app.rows import open_rows
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.config import read_configuration
 from mtls_gateway.demo import cast
@@ -36,7 +38,7 @@ from mtls_gateway.demo.walk_disturbances import gateway_workers
 from mtls_gateway.issuance.development_ca import DevelopmentAuthority
 from mtls_gateway.model import CertificateId
 from mtls_gateway.store.certificates import NewCertificate
-from mtls_gateway.store.opening import Store, open_store
+from mtls_gateway.store.opening import Store
 from mtls_gateway.store.users import NewUser
 from tests.promises.legacy_apps.gateway import toml
 
@@ -136,10 +138,10 @@ class WholeGateway:
         """A browser in which the person has signed in; fails if that does not lead home."""
         browser = self.browser(person)
         page = browser.get(CERTIFICATE_HOST, "/")
-        browser.submit(page, page.form("password"), password=person.password)
+        tried = browser.submit(page, page.form("password"), password=person.password)
         # Not what that leads to: near a certificate's end it is a notice.
         answer = browser.get(CERTIFICATE_HOST, "/home")
-        assert place(answer) == f"home of {person.user_id}", answer.text
+        assert place(answer) == f"home of {person.user_id}", f"{tried.status} {tried.text}\n{answer.text}"
         return browser
 
     # --- as an operator -------------------------------------------------------------------------
@@ -148,7 +150,8 @@ class WholeGateway:
         """Do something with the rows directly."""
 
         async def do() -> T:
-            opened = await open_store(read_configuration(self.material.configuration).database_url, SystemClock())
+            # With the instance's secret: the audit log stays whole.
+            opened = await open_rows(read_configuration(self.material.configuration), SystemClock())
             try:
                 return await work(opened)
             finally:
@@ -239,7 +242,8 @@ def configure(file: Path, *settings: Mapping[str, Any]) -> None:
     """Lay ``settings`` over what the file says; a list replaces a list, None takes away."""
     whole = tomllib.loads(file.read_text(encoding="utf-8"))
     for each in settings:
-        _lay_over(whole, each)
+        # A copy: what is laid over one gateway's must not become part of the next one's.
+        _lay_over(whole, copy.deepcopy(dict(each)))
     file.write_text("".join(f"{name} = {toml(value)}\n" for name, value in whole.items()), encoding="utf-8")
 
 

@@ -207,3 +207,15 @@ async def test_only_so_many_sessions_are_kept(store: Store, clock: ManualClock) 
     row = await store.worker.session(first.digest)
     assert row is not None
     assert row.last_used == START + 5
+
+
+async def test_a_session_that_was_used_under_a_clock_since_set_back_has_ended(store: Store, clock: ManualClock) -> None:
+    """It would not become idle until the clock has caught up with its last use."""
+    sessions = worker(store)
+    session = await opened(store, clock, sessions)
+    sessions.use(session, START + 7_200)
+    assert judge_session(session, Site.CERTIFICATE, TARO, START + 7_200 - IDLE, IDLE) is Code.SESSION_ENDED
+    # Clocks of two nodes differ a little.
+    assert judge_session(session, Site.CERTIFICATE, TARO, START + 7_199, IDLE) is None
+    # What is being transferred is in use, whatever the clock says.
+    assert judge_session(session, Site.CERTIFICATE, TARO, START, float("inf")) is None

@@ -67,6 +67,19 @@ async def test_a_second_session_waits_and_takes_the_first_over(
     assert told == {(ChangeKind.SESSION, first.hex()), (ChangeKind.SESSION, second.hex())}
 
 
+async def test_a_session_of_a_clock_that_was_set_back_since_keeps_nobody_out(
+    store: Store, clock: ManualClock, certificate: CertificateId
+) -> None:
+    first, _ = await _open(store, clock, certificate)
+    clock.set(clock.now() - IDLE + 1)
+    _, state = await _open(store, clock, certificate)
+    assert state is SessionState.PENDING
+    clock.set(clock.now() - 2)
+    _, state = await _open(store, clock, certificate)
+    assert state is SessionState.LIVE
+    assert await _state(store, first) is SessionState.ENDED
+
+
 async def test_of_two_that_wait_the_one_that_takes_over_ends_the_other_too(
     store: Store, clock: ManualClock, certificate: CertificateId
 ) -> None:

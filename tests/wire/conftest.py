@@ -16,8 +16,9 @@ from prometheus_client import REGISTRY
 from mtls_gateway.clock import ManualClock
 from mtls_gateway.config import Configuration, validate_configuration
 from mtls_gateway.wire.frontend import Frontend
-from mtls_gateway.wire.listener import Listener, Sites
+from mtls_gateway.wire.listener import Listener
 from mtls_gateway.wire.refusal import REASONS
+from mtls_gateway.wire.sites import Sites
 from mtls_gateway.wire.tls import Contexts, build_contexts
 from mtls_gateway.wire.worker import Worker
 from tests.wire.client import Client, client_context
@@ -44,6 +45,7 @@ def configure(material: Material, state: Path, port: int, backends: list[str], *
         "listen": [f"127.0.0.1:{port}"],
         "certificate": str(material.server.pem),
         "key": str(material.server.key_pem),
+        **sections.pop("host", {}),
     }
     legacy = {
         "backends": backends,

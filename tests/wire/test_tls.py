@@ -18,8 +18,9 @@ from mtls_gateway.clock import SystemClock
 from mtls_gateway.errors import ConfigurationError
 from mtls_gateway.model import Site
 from mtls_gateway.wire.gate import Refuse
-from mtls_gateway.wire.listener import Listener, Sites
+from mtls_gateway.wire.listener import Listener
 from mtls_gateway.wire.refusal import REASONS
+from mtls_gateway.wire.sites import Sites
 from mtls_gateway.wire.tls import Contexts, build_contexts
 from mtls_gateway.wire.worker import Worker
 from tests.wire.conftest import Counter, Gateway, OpenGateway, configure, contexts_for, port_of
