@@ -293,6 +293,10 @@ class Backend:
         while self._idle:
             self._idle.pop().discard()
 
+    async def reach(self, make: Callable[[], asyncio.Protocol]) -> None:
+        """A connection beside the pool, for a check; raises OSError."""
+        await self._destination.connect(make, self._readiness)
+
     def look_again(self) -> None:
         """Have the resolver asked whether its name has other addresses by now; does not wait."""
         if self._open:

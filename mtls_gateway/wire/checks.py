@@ -39,7 +39,6 @@ class HealthChecks:
         seen = configuration.legacy.seen.host
         #: What ``Host`` says, as in any other request; None: the backend's own address.
         self._host = {"public": configuration.public.authority, "backend": None}.get(seen, seen)
-        self._context = ssl.create_default_context()
         #: Nothing that needs to be unguessable.
         self._random = Random()  # noqa: S311
 
@@ -83,22 +82,20 @@ class HealthChecks:
         return outcome
 
     async def _ask(self, backend: Backend) -> str:
-        parts = urlsplit(backend.url)
-        secure = parts.scheme == "https"
-        reader, writer = await asyncio.open_connection(
-            parts.hostname or "",
-            parts.port or (443 if secure else 80),
-            ssl=self._context if secure else None,
-            limit=self._limit,
-        )
+        reader = asyncio.StreamReader(limit=self._limit)
+        conversation = _Conversation(reader)
+        # By the backend's own way there: its name is looked up once for all, and the last answer stands in where the
+        # resolver hangs. Otherwise a hanging resolver would take every backend out.
+        await backend.reach(lambda: conversation)
+        transport = conversation.transport
         try:
             if not self._settings.path:
                 return "ok"
             request = (
-                f"GET {self._settings.path} HTTP/1.1\r\nHost: {self._host or parts.netloc}\r\n"
+                f"GET {self._settings.path} HTTP/1.1\r\nHost: {self._host or urlsplit(backend.url).netloc}\r\n"
                 "User-Agent: mtls-gateway-health-check\r\nAccept: */*\r\nConnection: close\r\n\r\n"
             )
-            writer.write(request.encode("ascii"))
+            transport.write(request.encode("ascii"))
             for _ in range(_INTERIM):
                 answer = self._answers.read(await reader.readuntil(b"\r\n\r\n"))
                 if answer.status >= 200:
@@ -107,4 +104,16 @@ class HealthChecks:
         finally:
             # The body, if there is one, is nobody's.
             with contextlib.suppress(Exception):
-                writer.transport.abort()
+                transport.abort()
+
+
+class _Conversation(asyncio.StreamReaderProtocol):
+    """Keeps the transport that it was given."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a streaming transport is needed")
+        self.transport = transport
