@@ -325,8 +325,9 @@ class ChangeKind(str, Enum):
     USER = "user"
     #: The company ID.
     COMPANY = "company"
-    #: Hexadecimal digest: the session was opened, or changed its state.
+    #: Hexadecimal digest: the session changed its state, or was opened.
     SESSION = "session"
+    OPENED = "opened"
     #: The generation of the compiled revocation indexes.
     REVOCATION = "revocation"
     #: The number of a closure: it was planned, begun or lifted.

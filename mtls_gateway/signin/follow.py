@@ -243,6 +243,7 @@ class Follower:
                 case ChangeKind.SESSION:
                     sessions.evict(kind, subject)
                     self._judge_soon((), [bytes.fromhex(subject)])
+                case ChangeKind.OPENED:
                     self._newcomers.hear(bytes.fromhex(subject))
                 case ChangeKind.REVOCATION:
                     self._owed_revocation = int(subject)

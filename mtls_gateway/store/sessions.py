@@ -99,7 +99,7 @@ class Sessions:
             await connection.execute(insert(sessions).values(_row(new, state)))
             if state is SessionState.LIVE:
                 # So that every worker may know it before its browser comes there.
-                told.append((ChangeKind.SESSION, new.digest.hex()))
+                told.append((ChangeKind.OPENED, new.digest.hex()))
             await publish(connection, now, told)
         return state
 
@@ -127,7 +127,9 @@ class Sessions:
             await connection.execute(
                 update(sessions).where(sessions.c.digest.in_([one.digest for one in left])).values(legacy_cookies=b"")
             )
-            await publish(connection, now, [*told, (ChangeKind.SESSION, digest.hex())])
+            await publish(
+                connection, now, [*told, (ChangeKind.SESSION, digest.hex()), (ChangeKind.OPENED, digest.hex())]
+            )
         return [(one.digest, one.legacy_cookies) for one in left]
 
     async def end_session(self, digest: bytes, cause: str) -> bytes | None:

@@ -22,10 +22,14 @@ from mtls_gateway.wire.tls_connection import AT_ONCE, RECORD, Tls
 
 #: Reads before others get their turn. Each takes whole records and leaves none half read inside OpenSSL.
 _READS_AT_ONCE = 2
-#: After our last octet the peer is given so long, and so much, before the socket is closed: a socket closed with
-#: unread data sends RST, which can overtake the answer.
-_LINGER_SECONDS = 2.0
-_LINGER_OCTETS = 1_048_576
+#: After our last octet the peer is given so much, and so long in silence and in all, before the socket is closed: a
+#: socket closed with unread data sends RST, which can overtake the answer. Who is refused in the middle of an upload
+#: goes on sending until it has read why.
+_LINGER_OCTETS = 64 * 1024 * 1024
+_LINGER_SILENCE = 2.0
+_LINGER_SECONDS = 30.0
+#: Octets that are thrown away before others get their turn.
+_LINGER_AT_ONCE = 262_144
 #: SO_LINGER for zero seconds: the kernel forgets what the peer has not taken, megabytes perhaps, and resets.
 _LINGER_NOT = struct.pack("ii", 1, 0)
 #: What TIOCOUTQ (SIOCOUTQ, tcp(7)) answers when everything was acknowledged.
@@ -222,21 +226,29 @@ class TlsTransport(SocketTransport):
             self._fail(None)
             return
         self._reading = False
-        self._linger_timer = self._loop.call_later(_LINGER_SECONDS, self._fail, None)
+        self._look_after(self._loop.time() + _LINGER_SECONDS)
         self._readiness.add_reader(self._fd, self._drain)
+
+    def _look_after(self, until: float) -> None:
+        wait = min(_LINGER_SILENCE, max(0.0, until - self._loop.time()))
+        self._linger_timer = self._loop.call_later(wait, self._has_lingered, self._linger_left, until)
+
+    def _has_lingered(self, left_before: int, until: float) -> None:
+        if self._linger_left == left_before or self._loop.time() >= until:
+            self._fail(None)
+        else:
+            self._look_after(until)
 
     def _drain(self) -> None:
         try:
-            while self._linger_left > 0:
-                octets = len(self._socket.recv(65_536))
-                if not octets:
-                    break
-                self._linger_left -= octets
-        except BlockingIOError:
+            octets = len(self._socket.recv(_LINGER_AT_ONCE))
+        except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            pass
-        self._fail(None)
+            octets = 0
+        self._linger_left -= octets
+        if not octets or self._linger_left <= 0:
+            self._fail(None)
 
     def _fail(self, error: Exception | None) -> None:
         if self._lost:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from mtls_gateway.store.schema import REVISION
+
 from .conftest import Command
 
 
 def test_the_tables_are_made_and_left_as_they_are(command: Command, home: Path) -> None:
     for _ in range(2):
-        assert command("store", "migrate").out == "the tables are of version 0005\n"
+        assert command("store", "migrate").out == f"the tables are of version {REVISION}\n"
     assert (home / "state").stat().st_mode & 0o777 == 0o700
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mtls_gateway.demo.cast import CERTIFICATE_HOST
 from mtls_gateway.demo.client import Answer, Browser
 from mtls_gateway.demo.free_ports import free_ports
@@ -97,7 +99,6 @@ def monitor(url: str) -> dict[str, Any]:
 def both(
     folder: Path, words: list[str], backend: str, tables: dict[str, Any] | None = None, **legacy: Any
 ) -> Iterator[Both]:
-    folder.mkdir()
     second = Second(folder, words)
     with second.running():
 
@@ -143,8 +144,10 @@ def took(work: Any) -> float:
     return time.monotonic() - began
 
 
-def test_a_session_lives_on_one_of_two_backends_and_what_is_out_is_not_waited_for(tmp_path: Path) -> None:
-    with both(tmp_path / "strict", ["-m", "mtls_gateway.demo.bank"], "bank") as two:
+def test_a_session_lives_on_one_of_two_backends_and_what_is_out_is_not_waited_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with both(tmp_path_factory.mktemp("strict"), ["-m", "mtls_gateway.demo.bank"], "bank") as two:
         gateway, second = two.gateway, two.second
         people = two.sign_in_until_both_have(2)
         # Where the login was replayed, the session's requests go: on new connections, so to any worker.
@@ -208,11 +211,14 @@ def asked(two: Both, path: str) -> int:
     return sum(monitor(url)["asked"].get(path, 0) for url in (two.first_url, two.second.url))
 
 
-def test_sessions_that_backends_share_go_on_at_another_and_no_post_is_sent_twice(tmp_path: Path) -> None:
+def test_sessions_that_backends_share_go_on_at_another_and_no_post_is_sent_twice(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     words = [str(ODD_BACKEND)]
     # Without checks, only requests tell; and a node that reaches no backend shall take itself out.
     tables = {"operations": {"ready_needs_backend": True}}
-    with both(tmp_path / "prefer", words, "odd", tables, affinity="prefer", health_check={"active": False}) as two:
+    folder = tmp_path_factory.mktemp("prefer")
+    with both(folder, words, "odd", tables, affinity="prefer", health_check={"active": False}) as two:
         gateway, second = two.gateway, two.second
         people = two.sign_in_until_both_have(1)
         person, browser = people[second.url][0]

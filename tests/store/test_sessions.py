@@ -64,7 +64,8 @@ async def test_a_second_session_waits_and_takes_the_first_over(
     assert await store.sessions.take_over(second, not_before=clock.now() - 120) == [(first, b"first")]
     assert (await _state(store, first), await _state(store, second)) == (SessionState.ENDED, SessionState.LIVE)
     told = {(one.kind, one.subject) for one in await store.worker.changes_since(before)}
-    assert told == {(ChangeKind.SESSION, first.hex()), (ChangeKind.SESSION, second.hex())}
+    changed = {(ChangeKind.SESSION, first.hex()), (ChangeKind.SESSION, second.hex())}
+    assert told == {*changed, (ChangeKind.OPENED, second.hex())}
 
 
 async def test_a_session_of_a_clock_that_was_set_back_since_keeps_nobody_out(
@@ -128,7 +129,7 @@ async def test_an_idle_session_is_ended_when_the_next_one_opens(
     assert opened is state
     told = [(one.kind, one.subject) for one in await store.worker.changes_since(before)]
     # A live one is told of as well: workers read it before its browser comes to them.
-    both = [(ChangeKind.SESSION, first.hex()), (ChangeKind.SESSION, second.hex())]
+    both = [(ChangeKind.SESSION, first.hex()), (ChangeKind.OPENED, second.hex())]
     assert told == (both if state is SessionState.LIVE else [])
 
 

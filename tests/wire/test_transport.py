@@ -184,17 +184,18 @@ async def test_close_flushes_what_is_queued_and_ends_in_order(ends: Ends) -> Non
     assert ends.protocol.error is None
 
 
-async def test_close_lingers_so_that_unread_input_does_not_reset_the_answer(ends: Ends) -> None:
+@pytest.mark.parametrize("unread", [100_000, 8_000_000])
+async def test_close_lingers_so_that_unread_input_does_not_reset_the_answer(ends: Ends, unread: int) -> None:
     await ends.send(b"more than anybody reads")
     ends.transport.pause_reading()
     ends.transport.write(b"answer")
     ends.transport.close()
-    await ends.send(bytes(100_000))
+    await ends.send(bytes(unread))
     assert await ends.receive() == (6, True)
 
 
 async def test_a_peer_that_neither_reads_nor_closes_is_not_waited_for_for_ever(ends: Ends) -> None:
-    """After the goodbye it has two seconds; the writer of a queue is watched by the frontend's deadline."""
+    """After the goodbye it has two seconds of silence; the writer of a queue is watched by the frontend's deadline."""
     ends.transport.close()
     await asyncio.wait_for(ends.protocol.lost.wait(), 4)
 
