@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
+from mtls_gateway.app.application import GatewayApplication
 from mtls_gateway.clock import SystemClock
 from mtls_gateway.demo import guide
 from mtls_gateway.demo.free_ports import free_ports
@@ -66,7 +68,7 @@ def run_demo(directory: Path, port: int, *, fresh: bool = False) -> None:
         with _ended_by_signals(), started(directory, ports, fresh=fresh) as running:
             print(guide.whole(running.material, ports))
             print("ready", flush=True)
-            status = running.gateway.wait()
+            status = _until_it_ends(running)
             raise DemoError(f"the gateway ended by itself, with status {status}; see {running.material.log('gateway')}")
     except KeyboardInterrupt:
         print("ended", file=sys.stderr)
@@ -94,6 +96,29 @@ def check_demo() -> int:
         shutil.rmtree(directory, ignore_errors=True)
     print(report.table())
     return report.failed
+
+
+def _until_it_ends(running: Running) -> int:
+    """Wait for the gateway's end, and return its status; after an upgrade another master is the gateway."""
+    status = running.gateway.wait()
+    before = running.gateway.pid
+    while (master := _master_of(running)) not in (None, before):
+        before = master
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(master)
+            try:
+                select.select([descriptor], [], [])
+            finally:
+                os.close(descriptor)
+    return status
+
+
+def _master_of(running: Running) -> int | None:
+    """Whom the pid file names, where it is one of those that were started here."""
+    with suppress(OSError, ValueError):
+        master = int(GatewayApplication.pid_file(running.material.directory / "state").read_text("ascii"))
+        return master if os.getsid(master) == running.gateway.pid else None
+    return None
 
 
 @contextmanager

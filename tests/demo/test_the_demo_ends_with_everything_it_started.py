@@ -12,6 +12,7 @@ import pytest
 
 from mtls_gateway.demo.cast import CERTIFICATES, USERS
 from mtls_gateway.demo.free_ports import free_ports
+from tests.promises.whole_gateway import eventually
 
 
 def running_below(directory: Path) -> list[str]:
@@ -27,8 +28,15 @@ def running_below(directory: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_ready_last_and_leaves_nothing_behind(tmp_path: Path, ending: signal.Signals) -> None:
+def upgrade(directory: Path) -> None:
+    """Until the master that the demo started has ended and another one serves."""
+    words = [sys.executable, "-m", "mtls_gateway", "--config", str(directory / "gateway.toml"), "upgrade"]
+    subprocess.run(words, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert eventually(lambda: "Shutting down: Master" in (directory / "gateway.log").read_text(encoding="utf-8"), 60)
+
+
+@pytest.mark.parametrize(("ending", "upgraded"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_it_says_ready_last_and_leaves_nothing_behind(tmp_path: Path, ending: signal.Signals, upgraded: bool) -> None:
     directory = tmp_path / "demo"
     port = free_ports(1)[0]
     words = [sys.executable, "-m", "mtls_gateway.demo", "--directory", str(directory), "--port", str(port)]
@@ -43,6 +51,8 @@ def test_it_says_ready_last_and_leaves_nothing_behind(tmp_path: Path, ending: si
         whole = "".join(said)
         assert said[-1:] == ["ready\n"], whole + demo.stderr.read()
         assert len(running_below(directory)) > 4
+        if upgraded:
+            upgrade(directory)
         demo.send_signal(ending)
         assert demo.wait(60) == 0
     assert running_below(directory) == []
