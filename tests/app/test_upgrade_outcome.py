@@ -36,6 +36,10 @@ def test_a_process_that_has_the_number_of_a_dead_master_is_left_alone(tmp_path: 
         other.wait()
 
 
-def test_what_cannot_be_written_keeps_nobody_from_serving(tmp_path: Path) -> None:
+def test_what_cannot_be_written_keeps_nobody_from_serving(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     # There is no folder for it.
-    UpgradeOutcome("refused", 1, "0.1", "why").write(configuration_for(tmp_path, "127.0.0.1:1", "127.0.0.1:2"))
+    configuration = configuration_for(tmp_path, "127.0.0.1:1", "127.0.0.1:2")
+    UpgradeOutcome("refused", 1, "0.1", "why").write(configuration)
+    file = configuration.state / "run" / "upgrade.json"
+    assert not file.exists()
+    assert f"{file}: No such file or directory" in caplog.text

@@ -483,7 +483,7 @@ async def test_half_an_answer_until_close_that_is_reset_is_cut(open_gateway: Ope
     client.request()
     await client.reader.readuntil(b"half\r\n")
     go.set()
-    await client.cut()
+    assert await client.cut() == b""
 
 
 @pytest.mark.parametrize("moment", ["with the answer", "at once after it", "later"])

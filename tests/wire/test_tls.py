@@ -390,13 +390,16 @@ async def test_a_handshake_that_takes_too_long_is_ended(open_gateway: OpenGatewa
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"], ids=len)
-async def test_a_peer_that_hangs_up_in_its_hello_is_let_go_at_once(open_gateway: OpenGateway, said: bytes) -> None:
+async def test_a_peer_that_hangs_up_in_its_hello_is_let_go_at_once(
+    open_gateway: OpenGateway, grown: Counter, said: bytes
+) -> None:
     gateway = await open_gateway()
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(said)
     await gateway.until(lambda: gateway.worker.connections == 1)
     writer.close()
     await gateway.until(lambda: gateway.worker.connections == 0)
+    assert grown("handshakes_total", site="unknown", outcome="lost") == 1
 
 
 async def test_a_hello_may_come_octet_by_octet(open_gateway: OpenGateway) -> None:
@@ -419,8 +422,9 @@ async def test_what_is_no_tls_is_refused(open_gateway: OpenGateway, grown: Count
     gateway = await open_gateway()
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"GET / HTTP/1.1\r\n\r\n")
-    await gateway.until(lambda: grown("handshakes_total", site="unknown", outcome="not_tls") == 1)
+    await gateway.until(lambda: grown("handshakes_total", site="unknown", outcome="not_tls"))
     await gateway.until(lambda: gateway.worker.connections == 0)
+    assert grown("handshakes_total", site="unknown", outcome="not_tls") == 1
     writer.close()
 
 

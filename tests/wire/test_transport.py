@@ -198,6 +198,7 @@ async def test_a_peer_that_neither_reads_nor_closes_is_not_waited_for_for_ever(e
     """After the goodbye it has two seconds of silence; the writer of a queue is watched by the frontend's deadline."""
     ends.transport.close()
     await asyncio.wait_for(ends.protocol.lost.wait(), 4)
+    assert (ends.protocol.events, ends.protocol.error) == (["made", "lost"], None)
 
 
 async def test_abort_ends_at_once_and_not_in_order(ends: Ends) -> None:
@@ -219,6 +220,7 @@ async def test_a_goodbye_is_answered(ends: Ends) -> None:
     await ends.until(lambda: "eof" in ends.protocol.events)
     ends.client.close()
     await asyncio.wait_for(ends.protocol.lost.wait(), 5)
+    assert ends.protocol.error is None
 
 
 async def test_a_peer_that_vanishes_is_noticed_while_reading(ends: Ends) -> None:
