@@ -8,22 +8,24 @@ time-out is measured with.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 
-class Clock(Protocol):
+class Clock(ABC):
     """The two times that the gateway reads."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def now(self) -> float:
         """POSIX seconds, UTC."""
-        ...
 
+    @abstractmethod
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back."""
-        ...
 
 
-class SystemClock:
+class SystemClock(Clock):
     """The machine's clock."""
 
     __slots__ = ()
@@ -37,7 +39,7 @@ class SystemClock:
         return time.monotonic()
 
 
-class ManualClock:
+class ManualClock(Clock):
     """A clock that moves only when told to: for tests and for dry runs at another date."""
 
     __slots__ = ("_monotonic", "_now")

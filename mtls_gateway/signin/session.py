@@ -19,7 +19,7 @@ from mtls_gateway.signin.flights import Flights, Subject
 from mtls_gateway.signin.method import judge_password_user, password_method_ends
 from mtls_gateway.signin.seal import SessionSeal
 from mtls_gateway.signin.token import Token
-from mtls_gateway.wire.gate import Share
+from mtls_gateway.wire.share import Share
 
 
 class SessionRows(Protocol):

@@ -3,8 +3,8 @@
 A connection's journey::
 
     listener ─▶ hello ─▶ handshake ─▶ transport ─▶ frontend ─▶ exchange ─▶ backend
-    accept,     which    one TLS       asyncio.     heads,      one request  pooled
-    limits      host?    context       Transport    pipeline    and answer   connections
+    accept,     which    one TLS       a stream     heads,      one request  pooled
+    limits      host?    context                    pipeline    and answer   connections
 
 An exchange moves through the table in ``phase``; its request's body is an ``upload``, its answer a
 ``download``, and after an upgrade a ``tunnel`` takes its place. What goes wrong before a request is

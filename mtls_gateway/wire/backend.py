@@ -22,6 +22,7 @@ from mtls_gateway.wire.destination import Destination, Unresolved
 from mtls_gateway.wire.health import Health
 from mtls_gateway.wire.readiness import Readiness
 from mtls_gateway.wire.seldom import Seldom
+from mtls_gateway.wire.stream import Receiver, Stream
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,12 +60,12 @@ class Exchange(Protocol):
         ...
 
 
-class BackendConnection(asyncio.Protocol):
+class BackendConnection(Receiver):
     """One connection to one backend."""
 
     __slots__ = ("_poll", "backend", "exchange", "idle_since", "served", "since_move", "transport")
 
-    transport: asyncio.Transport
+    transport: Stream
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -76,12 +77,10 @@ class BackendConnection(asyncio.Protocol):
         self.since_move = backend.moves
         self._poll = select.poll()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, stream: Stream) -> None:
         """Take the transport."""
-        if not isinstance(transport, asyncio.Transport) and not hasattr(transport, "write"):
-            raise TypeError("a streaming transport is needed")
-        self.transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+        self.transport = stream
+        self._poll.register(stream.fileno(), select.POLLIN | select.POLLRDHUP)
 
     @property
     def is_quiet(self) -> bool:
@@ -293,7 +292,7 @@ class Backend:
         while self._idle:
             self._idle.pop().discard()
 
-    async def reach(self, make: Callable[[], asyncio.Protocol]) -> None:
+    async def reach(self, make: Callable[[], Receiver]) -> None:
         """A connection beside the pool, for a check; raises OSError."""
         await self._destination.connect(make, self._readiness)
 

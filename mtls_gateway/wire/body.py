@@ -10,7 +10,7 @@ Source: RFC 9112, sections 6 and 7.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 #: ``Seventeen`` hexadecimal digits would be more than 2**64.
 _SIZE_DIGITS = 16
@@ -32,40 +32,42 @@ class BadBody(Exception):
         super().__init__(reason)
 
 
-class Decoder(Protocol):
+class Decoder(ABC):
     """What every kind of framing does."""
 
-    #: The whole body was given.
-    done: bool
-    #: What came after it.
-    excess: bytes
+    __slots__ = ("done", "excess")
 
+    def __init__(self) -> None:
+        #: The whole body was given.
+        self.done = False
+        #: What came after it.
+        self.excess = b""
+
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
         """Body octets in ``data``.
 
         Raises:
             BadBody: the framing is broken.
         """
-        ...
 
+    @abstractmethod
     def end(self) -> None:
         """The connection has ended.
 
         Raises:
             BadBody: the body is not whole.
         """
-        ...
 
 
-class NoBody:
+class NoBody(Decoder):
     """Nothing follows the head."""
 
-    __slots__ = ("excess",)
-
-    done = True
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.excess = b""
+        super().__init__()
+        self.done = True
 
     def feed(self, data: bytes) -> bytes:
         """Nothing of ``data`` is body."""
@@ -76,15 +78,15 @@ class NoBody:
         """It was whole from the start."""
 
 
-class FixedBody:
+class FixedBody(Decoder):
     """``Content-Length`` octets."""
 
-    __slots__ = ("done", "excess", "left")
+    __slots__ = ("left",)
 
     def __init__(self, length: int) -> None:
+        super().__init__()
         self.left = length
         self.done = length == 0
-        self.excess = b""
 
     def feed(self, data: bytes) -> bytes:
         """Body octets in ``data``."""
@@ -106,14 +108,10 @@ class FixedBody:
             raise BadBody("truncated")
 
 
-class UntilClose:
+class UntilClose(Decoder):
     """All that comes until the connection ends (responses only)."""
 
-    __slots__ = ("done", "excess")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.excess = b""
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         """Everything is body."""
@@ -124,19 +122,18 @@ class UntilClose:
         self.done = True
 
 
-class ChunkedBody:
+class ChunkedBody(Decoder):
     """``Transfer-Encoding: chunked``: strict about line ends and sizes; trailers are read and dropped."""
 
-    __slots__ = ("_left", "_line", "_step", "_trailers", "done", "excess")
+    __slots__ = ("_left", "_line", "_step", "_trailers")
 
     def __init__(self) -> None:
+        super().__init__()
         self._line = b""
         self._left = 0
         self._trailers = 0
         # A function, not a bound method: that would make a circle, and circles wait for the garbage collector.
         self._step = ChunkedBody._size
-        self.done = False
-        self.excess = b""
 
     def feed(self, data: bytes) -> bytes:
         """Body octets in ``data``."""

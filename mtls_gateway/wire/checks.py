@@ -20,6 +20,7 @@ from mtls_gateway.config import Configuration
 from mtls_gateway.wire.answer import AnswerReader, BadAnswer
 from mtls_gateway.wire.backend import Backend
 from mtls_gateway.wire.pool import Pool
+from mtls_gateway.wire.stream import Receiver, Stream
 
 _LOG = logging.getLogger(__name__)
 #: Of an interval: by so much each pause is longer or shorter.
@@ -107,13 +108,27 @@ class HealthChecks:
                 transport.abort()
 
 
-class _Conversation(asyncio.StreamReaderProtocol):
-    """Keeps the transport that it was given."""
+class _Conversation(Receiver):
+    """Gives what comes to ``reader``, and keeps the transport that it was given."""
 
-    transport: asyncio.Transport
+    __slots__ = ("_reader", "transport")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a streaming transport is needed")
-        self.transport = transport
+    transport: Stream
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    def connection_made(self, stream: Stream) -> None:
+        """Take the transport."""
+        self.transport = stream
+
+    def data_received(self, data: bytes) -> None:
+        """Part of the answer."""
+        self._reader.feed_data(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The answer's end, whether it is whole or not."""
+        if error is None:
+            self._reader.feed_eof()
+        else:
+            self._reader.set_exception(error)

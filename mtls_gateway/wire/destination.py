@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mtls_gateway.clock import Clock
+from mtls_gateway.wire.loop_stream import LoopReceiver
 from mtls_gateway.wire.names import Addresses, Name
 from mtls_gateway.wire.plain_transport import PlainTransport
 from mtls_gateway.wire.readiness import Readiness
+from mtls_gateway.wire.stream import Receiver
 
 
 class Unresolved(OSError):
@@ -40,8 +42,8 @@ class Destination:
         if self._name is not None:
             self._name.look_again()
 
-    async def connect(self, make: Callable[[], asyncio.Protocol], readiness: Readiness) -> None:
-        """Make a connection for the protocol that ``make`` makes.
+    async def connect(self, make: Callable[[], Receiver], readiness: Readiness) -> None:
+        """Make a connection for the receiver that ``make`` makes.
 
         Raises:
             Unresolved: the name has no address.
@@ -58,7 +60,8 @@ class Destination:
             return
         try:
             # With TLS of its own the loop's transport will do.
-            await loop.create_connection(make, ssl=self._context, sock=connected, server_hostname=self._host)
+            made = LoopReceiver(make())
+            await loop.create_connection(lambda: made, ssl=self._context, sock=connected, server_hostname=self._host)
         except BaseException:
             connected.close()
             raise

@@ -7,7 +7,6 @@ connection holds no buffer and no task.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, TypeVarTuple
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, TypeVarTuple
 from mtls_gateway import metrics
 from mtls_gateway.wire.backend import Backend
 from mtls_gateway.wire.exchange import Exchange
-from mtls_gateway.wire.gate import Forward, Peer, RequestHead, Share, Visitor
+from mtls_gateway.wire.gate import Forward, Peer, RequestHead, Visitor
 from mtls_gateway.wire.refusal import ALLOW, Refusal
 from mtls_gateway.wire.rewrite import Face, built_in_answer
+from mtls_gateway.wire.share import Share
+from mtls_gateway.wire.stream import Receiver, Stream
 from mtls_gateway.wire.transport import TlsTransport
 from mtls_gateway.wire.tunnel import Tunnel
 
@@ -40,7 +41,7 @@ _TIMEOUT_ANSWERS = {
 }
 
 
-class Frontend(asyncio.Protocol):
+class Frontend(Receiver):
     """See the module. ``deadline`` and ``until`` are watched by :class:`~mtls_gateway.wire.deadlines.Deadlines`."""
 
     __slots__ = (
@@ -86,11 +87,11 @@ class Frontend(asyncio.Protocol):
 
     # --- the transport --------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, stream: Stream) -> None:
         """Take the transport."""
-        if not isinstance(transport, TlsTransport):
+        if not isinstance(stream, TlsTransport):
             raise TypeError("a TLS transport is needed")
-        self.transport = transport
+        self.transport = stream
         self.worker.deadlines.watch(self)
         self.expect("head")
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from mtls_gateway.model import PeerCertificate, Site
+from mtls_gateway.wire.share import Share
 
 Header = tuple[bytes, bytes]
 
@@ -97,16 +98,6 @@ class Route(str, Enum):
 
     LEGACY = "legacy"
     PORTAL = "portal"
-
-
-class Share:
-    """What one session holds of a worker's connections to the legacy backend; shared by all its admissions."""
-
-    __slots__ = ("__weakref__", "in_use")
-
-    def __init__(self) -> None:
-        #: Exchanges that have, or wait for, a connection.
-        self.in_use = 0
 
 
 @dataclass(frozen=True, slots=True)

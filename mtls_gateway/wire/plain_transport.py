@@ -1,4 +1,4 @@
-"""A connection to a backend, on a non-blocking socket, as an ``asyncio.Transport``; ``wire.transport`` without TLS.
+"""A connection to a backend, on a non-blocking socket; ``wire.transport`` without TLS.
 
 What is written goes out at once rather than at the end of the loop's turn, and the worker's own readiness says when
 there is something to read: a request costs one system call each way. The figures are in ``docs/performance.md``.
@@ -6,9 +6,8 @@ there is something to read: a request costs one system call each way. The figure
 
 from __future__ import annotations
 
-from typing import Any
-
-from mtls_gateway.wire.socket_transport import Buffer, SocketTransport
+from mtls_gateway.wire.socket_transport import SocketTransport
+from mtls_gateway.wire.stream import Buffer
 
 #: Octets read at once at most.
 _AT_ONCE = 262_144
@@ -86,7 +85,3 @@ class PlainTransport(SocketTransport):
     def _fail(self, error: Exception | None) -> None:
         if not self._lost:
             self._let_go(error)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``socket``."""
-        return self._socket if name == "socket" else default

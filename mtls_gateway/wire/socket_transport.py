@@ -1,4 +1,4 @@
-"""What both transports are: a protocol, a non-blocking socket, and a queue of what the socket has not taken yet.
+"""What both transports are: a receiver, a non-blocking socket, and a queue of what the socket has not taken yet.
 
 How octets get through the socket, and how a connection ends, is theirs: :mod:`.transport` with TLS,
 :mod:`.plain_transport` without.
@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable
 
 from mtls_gateway.wire.readiness import Readiness
+from mtls_gateway.wire.stream import Nobody, Receiver, Stream
 
-Buffer = bytes | bytearray | memoryview
-_NOBODY = asyncio.Protocol()
+_NOBODY = Nobody()
 
 
-class SocketTransport(asyncio.Transport):
+class SocketTransport(Stream):
     """See the module. ``high_water``: octets in the queue above which the protocol is told to pause."""
 
     __slots__ = (
@@ -41,15 +41,14 @@ class SocketTransport(asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         readiness: Readiness,
         connected: socket.socket,
-        protocol: asyncio.Protocol,
+        protocol: Receiver,
         high_water: int = 65_536,
     ) -> None:
-        super().__init__()
         self._loop = loop
         self._readiness = readiness
         self._socket = connected
         self._fd = connected.fileno()
-        self._protocol = protocol
+        self._protocol: Receiver = protocol
         self._pending: deque[memoryview] = deque()
         self._pending_octets = 0
         self._high = high_water
@@ -66,6 +65,10 @@ class SocketTransport(asyncio.Transport):
             self.abort()
             raise
         self.resume_reading()
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
 
     @abstractmethod
     def _readable(self) -> None:
@@ -120,10 +123,6 @@ class SocketTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         """Octets that the socket has not taken yet."""
         return self._pending_octets
-
-    def can_write_eof(self) -> bool:
-        """False: neither a request nor TLS ends so."""
-        return False
 
     # --- the end --------------------------------------------------------------------------------
 

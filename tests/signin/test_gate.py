@@ -16,7 +16,8 @@ from mtls_gateway.signin.identity import Identities
 from mtls_gateway.signin.visitor import Visitor
 from mtls_gateway.store.certificates import NewCertificate
 from mtls_gateway.web.context import Context, read_context
-from mtls_gateway.wire.gate import Admission, Forward, Page, Redirect, Refuse, Route, Share, Unread
+from mtls_gateway.wire.gate import Admission, Forward, Page, Redirect, Refuse, Route, Unread
+from mtls_gateway.wire.share import Share
 from tests.signin.rows import HANAKO, ISSUER, START, TARO, give_back, sign_in, take_away
 from tests.signin.world import DAY, BankCa, World
 

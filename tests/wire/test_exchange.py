@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mtls_gateway.demo.free_ports import free_ports
-from mtls_gateway.wire.gate import Admission, Page, Refuse, Share
+from mtls_gateway.wire.gate import Admission, Page, Refuse
+from mtls_gateway.wire.share import Share
 from mtls_gateway.wire.tls_connection import AT_ONCE
 from tests.wire.client import Client
 from tests.wire.conftest import Counter, Gateway, OpenGateway
