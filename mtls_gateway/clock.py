@@ -7,8 +7,8 @@ time-out is measured with.
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
+from time import monotonic, time
 
 
 class Clock(ABC):
@@ -32,11 +32,11 @@ class SystemClock(Clock):
 
     def now(self) -> float:
         """POSIX seconds, UTC."""
-        return time.time()
+        return time()
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back."""
-        return time.monotonic()
+        return monotonic()
 
 
 class ManualClock(Clock):

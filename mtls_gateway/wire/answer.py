@@ -96,9 +96,11 @@ class _Sink:
 class AnswerReader:
     """Reads answer heads for one worker. Not for two at a time."""
 
-    __slots__ = ("_kinds", "_lines", "_sink", "_statuses")
+    __slots__ = ("_kinds", "_lines", "_sink", "_statuses", "most_octets")
 
-    def __init__(self) -> None:
+    def __init__(self, most_octets: int = 65_536) -> None:
+        #: That a head may have; held to by whoever cuts it out.
+        self.most_octets = most_octets
         self._kinds: dict[bytes, int] = {}
         self._sink = _Sink()
         #: What llhttp made of header lines and status lines of HTTP/1.1, by their octets: backends repeat themselves.
@@ -116,10 +118,11 @@ class AnswerReader:
 
     def _read_known(self, octets: bytes) -> AnswerHead | None:
         """A head of which every line is known, none twice where that could mean anything; None: llhttp must read it."""
-        first, *lines = octets[:-4].split(b"\r\n")
-        status = self._statuses.get(first)
+        lines = octets[:-4].split(b"\r\n")
+        status = self._statuses.get(lines[0])
         if status is None:
             return None
+        del lines[0]
         known = self._lines
         fields: list[Header] = []
         written = b""

@@ -19,14 +19,12 @@ class Download:
 
     __slots__ = ("_body", "_chunked", "_face", "_inbox", "_interim", "_limit", "_reader", "_request", "_seal", "answer")
 
-    def __init__(
-        self, request: RequestHead, reader: AnswerReader, head_limit: int, face: Face, seal: CookieSeal
-    ) -> None:
+    def __init__(self, request: RequestHead, reader: AnswerReader, face: Face, seal: CookieSeal) -> None:
         self._request = request
         self._face = face
         self._seal = seal
         self._reader = reader
-        self._limit = head_limit
+        self._limit = reader.most_octets
         self._inbox = b""
         self._interim = 0
         self._chunked = False

@@ -75,7 +75,7 @@ class Exchange:
     def begin(self) -> None:
         """Ask whether the request may pass and act on the answer, now or when it comes."""
         admission = ask(self._frontend.visitor, self.head)
-        if isinstance(admission, _SAID_AT_ONCE):
+        if type(admission) is Forward or isinstance(admission, _SAID_AT_ONCE):
             self._act(admission)
         else:
             self._frontend.expect("admission")
@@ -202,7 +202,7 @@ class Exchange:
         self._connection = connection
         self.backend = connection.backend.name
         face = frontend.face(connection.backend)
-        self._download = Download(self.head, worker.answers, worker.limits.response_head_octets, face, self._seal)
+        self._download = Download(self.head, worker.answers, face, self._seal)
         octets = face.request(self.head, self._admission)
         self._move(_WAITING)
         upload = self._upload
@@ -248,7 +248,10 @@ class Exchange:
 
     def from_backend(self, data: bytes) -> None:
         """Octets of the answer."""
-        self._frontend.guarded(self._from_backend, data)
+        try:
+            self._from_backend(data)
+        except Exception:
+            self._frontend.failed()
 
     def _from_backend(self, data: bytes) -> None:
         frontend = self._frontend

@@ -56,10 +56,11 @@ class _Sink:
 class HeadReader:
     """Reads heads for one worker. Not for two heads at a time."""
 
-    __slots__ = ("_blocks", "_fates", "_limits", "_parser", "_sink", "_targets")
+    __slots__ = ("_blocks", "_fates", "_limits", "_most_octets", "_parser", "_sink", "_targets")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._most_octets = limits.head_octets
         self._fates = Fates()
         self._sink = _Sink()
         self._parser = httptools.HttpRequestParser(self._sink)
@@ -76,15 +77,10 @@ class HeadReader:
         Raises:
             Refusal: with the status to answer.
         """
-        end = octets.find(b"\r\n")
-        block = octets[end:]
-        remembered = self._blocks.get(block)
-        if remembered is not None:
-            method, _, rest = octets[:end].partition(b" ")
-            target, _, version = rest.partition(b" ")
-            expected, model = remembered
-            if version == b"HTTP/1.1" and target in self._targets and method == model.method and authority == expected:
-                return _again(model, target)
+        known = self.read_again(octets, authority)
+        if known is not None:
+            return known
+        block = octets[octets.find(b"\r\n") :]
         head = self._read(octets, authority)
         if (
             head.method in _REMEMBERED_METHODS
@@ -96,6 +92,22 @@ class HeadReader:
             head.written = b"".join([b"%b: %b\r\n" % pair for pair in head.headers])
             self._blocks[block] = authority, _again(head, head.target)
         return head
+
+    def read_again(self, octets: bytes, authority: bytes) -> RequestHead | None:
+        """The head that ``octets`` are, to their last one, if its header block was read before; None: it may be any.
+
+        Nothing is behind such a head: a remembered block has its empty line at its end, and nowhere else.
+        """
+        end = octets.find(b"\r\n")
+        remembered = self._blocks.get(octets[end:])
+        if remembered is None or len(octets) > self._most_octets:
+            return None
+        method, _, rest = octets[:end].partition(b" ")
+        target, _, version = rest.partition(b" ")
+        expected, model = remembered
+        if version == b"HTTP/1.1" and target in self._targets and method == model.method and authority == expected:
+            return _again(model, target)
+        return None
 
     def _read(self, octets: bytes, authority: bytes) -> RequestHead:
         """Read a head that is not known, with llhttp; what :meth:`read` remembers is held against this in the tests."""

@@ -85,6 +85,9 @@ class Worker:
         """``connections``: as many at once, where the process cannot hold ``limits.connections``."""
         self.configuration = configuration
         self.limits = configuration.limits
+        #: The limits that each request asks for: reading a model's field costs more than reading an attribute.
+        self.requests_per_connection = self.limits.requests_per_connection
+        self.connections_per_session = self.limits.backend_connections_per_session
         self.timeouts = timeouts = configuration.timeouts
         #: Seconds until something expected is overdue; its name is the label of ``mtls_gateway_timeouts_total``.
         self.patience = {
@@ -113,7 +116,7 @@ class Worker:
         self.log_access = log_access
         self.portal_seal: CookieSeal = _OpenSeal()
         self.heads = HeadReader(self.limits)
-        self.answers = AnswerReader()
+        self.answers = AnswerReader(self.limits.response_head_octets)
         self.deadlines = Deadlines(clock, loop)
         self.live = Live()
         self.tally = Tally()

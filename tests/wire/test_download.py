@@ -22,7 +22,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def download(method: bytes = b"GET", upgrade: bytes = b"", http_1_0: bool = False) -> Download:
     request = RequestHead()
     request.method, request.upgrade, request.http_1_0, request.keep_alive = method, upgrade, http_1_0, True
-    return Download(request, AnswerReader(), 200, FACE, SEAL)
+    return Download(request, AnswerReader(200), FACE, SEAL)
 
 
 def test_a_head_is_taken_however_it_arrives_and_what_follows_is_given_back() -> None:

@@ -310,6 +310,31 @@ def test_what_is_remembered_is_read_as_llhttp_reads_it(heads: list[tuple[bytes, 
             assert reading(experienced, octets, authority) == reading(HeadReader(LIMITS), octets, authority)
 
 
+@given(st.lists(st.tuples(FIRST_LINES, BLOCKS), min_size=2, max_size=6))
+def test_a_head_that_is_known_at_a_glance_is_one_head_and_all_that_has_come(
+    heads: list[tuple[bytes, list[bytes]]],
+) -> None:
+    """The frontend does not look for the end of what is known: nothing may be behind it, and nothing missing."""
+    experienced = HeadReader(LIMITS)
+    sent = [head(*block, first=first) for first, block in heads]
+    for octets in sent:
+        reading(experienced, octets, AUTHORITY)
+    for octets in sent:
+        for more in (*sent, b"G", b"\r\n", b"\r", sent[0][:-2]):
+            assert experienced.read_again(octets + more, AUTHORITY) is None
+        for cut in (1, 2, 3, 4, 5, len(octets)):
+            assert experienced.read_again(octets[:-cut], AUTHORITY) is None
+
+
+def test_a_known_head_is_held_against_the_limit_as_any_other() -> None:
+    reader = HeadReader(LIMITS.model_copy(update={"head_octets": 200}))
+    for target, known in ((b"/" * 20, True), (b"/" * 170, False)):
+        octets = head(b"X-A: b", first=b"GET " + target + b" HTTP/1.1")
+        reader.read(octets, AUTHORITY)
+        assert (len(octets) <= 200) is known
+        assert (reader.read_again(octets, AUTHORITY) is not None) is known
+
+
 def test_heads_are_remembered_and_only_so_many() -> None:
     reader = HeadReader(LIMITS)
     octets = head(b"X-A: b")
