@@ -1,7 +1,7 @@
 # A fresh machine needs python3 (3.11 or newer), its venv module, and make; everything else is set up here.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-check test lint format bench endurance issuing-app issuing-app-signed clean
+.PHONY: help setup compiled demo demo-check test test-compiled lint format bench endurance issuing-app issuing-app-signed clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,6 +9,7 @@ RUN    := $(VENV)/bin/python
 BUILD  := build
 PORT   ?= 8443
 TESTS  ?=
+SOURCES = $(shell find mtls_gateway -type f -not -name '*.pyc')
 
 PIP := $(RUN) -m pip --quiet --quiet --disable-pip-version-check --no-input
 
@@ -31,14 +32,27 @@ $(VENV)/installed: constraints.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What is compiled lies apart, and is used by name only: .venv runs what is written.
+compiled: $(BUILD)/compiled/installed ## the program with the path of a request compiled to C, in build/compiled
+
+$(BUILD)/compiled/installed: setup.py pyproject.toml constraints.txt deploy/wheel.sh $(SOURCES) | $(VENV)/installed
+	@rm -rf $(BUILD)/compiled
+	@mkdir -p $(BUILD)/compiled
+	@sh deploy/wheel.sh $(RUN) $(BUILD)/compiled/wheel
+	@$(PIP) install --no-index --no-deps --no-compile --target $(BUILD)/compiled $(BUILD)/compiled/wheel/*.whl
+	@touch $@
+
 demo: $(VENV)/installed ## a bank, its CA, users for every case and two workers; Ctrl-C ends it (PORT=8443)
 	@$(RUN) -m mtls_gateway.demo --directory $(BUILD)/demo --port $(PORT)
 
 demo-check: $(VENV)/installed ## the same on free ports, every case walked as a client would; leaves nothing running
 	@$(RUN) -m mtls_gateway.demo --check
 
-test: $(VENV)/installed ## the tests (TESTS=tests/wire for some of them)
+test: $(VENV)/installed $(BUILD)/compiled/installed ## the tests (TESTS=tests/wire for some of them)
 	@$(RUN) -m pytest $(or $(TESTS),--numprocesses 2)
+
+test-compiled: $(BUILD)/compiled/installed ## the tests of the rooms that are compiled, on what they are compiled to
+	@$(RUN) -m pytest -o pythonpath="$(BUILD)/compiled ." -m "not interpreted" $(or $(TESTS),--numprocesses 2 tests/wire tests/signin)
 
 lint: $(VENV)/installed ## ruff, mypy --strict, import contracts, docs/configuration.md, the house's own rules
 	@$(VENV)/bin/ruff check .
@@ -51,7 +65,7 @@ lint: $(VENV)/installed ## ruff, mypy --strict, import contracts, docs/configura
 format: $(VENV)/installed ## ruff's formatter over everything
 	@$(VENV)/bin/ruff format .
 
-bench: $(VENV)/installed ## the figures, as ratios against nginx on this machine
+bench: $(BUILD)/compiled/installed ## the figures, as ratios against nginx on this machine
 	@$(RUN) -m benchmarks
 
 endurance: $(VENV)/installed ## a quarter of an hour of reloads, upgrades and kill -9 under load (see docs/endurance.md)

@@ -1,7 +1,8 @@
-"""What a machine needs that runs the gateway, and nothing that only builds or tests it: a part of constraints.txt.
+"""What a machine needs that runs the gateway, and what it is compiled with: parts of constraints.txt.
 
     .venv/bin/python .ci/runtime_requirements.py > deploy/requirements.txt
-    .venv/bin/python .ci/runtime_requirements.py --check deploy/requirements.txt
+    .venv/bin/python .ci/runtime_requirements.py --compile > deploy/compile-requirements.txt
+    .venv/bin/python .ci/runtime_requirements.py --check
 
 Read from what is installed: run it in the environment that ``make setup`` makes. setuptools is among it because the
 gateway itself is installed from its source.
@@ -23,6 +24,12 @@ HEAD = """\
 #   pip install --require-hashes -r deploy/requirements.txt
 #   pip install --no-index --no-deps --no-build-isolation .
 """
+COMPILING = """\
+# What compiles the path of a request when the gateway is installed (docs/compiled.md): a part of constraints.txt. It is
+# not needed any more when it has.
+# Made by .ci/runtime_requirements.py; never changed by hand.
+"""
+FILES = {"requirements.txt": "--run", "compile-requirements.txt": "--compile"}
 
 
 def canonical(name: str) -> str:
@@ -59,24 +66,27 @@ def pinned() -> Iterator[tuple[str, str]]:
             yield canonical(found[1]), re.sub(r"^#.*\n", "", block, flags=re.MULTILINE)
 
 
-def requirements() -> str:
+def requirements(what: str) -> str:
     """The whole file."""
     whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = closure([*whole["project"]["dependencies"], *whole["build-system"]["requires"]])
-    return HEAD + "".join(block for name, block in pinned() if name in wanted)
+    project = whole["project"]
+    if what == "--compile":
+        head, wanted = COMPILING, closure(project["optional-dependencies"]["compile"])
+    else:
+        head, wanted = HEAD, closure([*project["dependencies"], *whole["build-system"]["requires"]])
+    return head + "".join(block for name, block in pinned() if name in wanted)
 
 
 def main() -> int:
-    """Print it, or say whether a file is what would be printed."""
-    written = requirements()
-    if sys.argv[1:2] == ["--check"]:
-        file = Path(sys.argv[2])
-        if file.read_text(encoding="utf-8") != written:
-            print(f"{file} is not what constraints.txt leads to; write it with: {__file__} > {file}")
-            return 1
+    """Print one, or say whether the files are what would be printed."""
+    what = (sys.argv[1:2] or ["--run"])[0]
+    if what != "--check":
+        print(requirements(what), end="")
         return 0
-    print(written, end="")
-    return 0
+    stale = [name for name in FILES if (ROOT / "deploy" / name).read_text("utf-8") != requirements(FILES[name])]
+    for name in stale:
+        print(f"deploy/{name} is not what constraints.txt leads to; {__file__} {FILES[name]} > deploy/{name} writes it")
+    return bool(stale)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from benchmarks.generator import BROWSER_HEADERS, Generator, NothingDone, Readin
 from benchmarks.idle import idle_kilobytes
 from benchmarks.machine import await_rest
 from benchmarks.material import Material
-from benchmarks.roster import GATEWAY, HAPROXY, LUA, NGINX, PROXYING, SESSION, WHOLE_JOB, Roster, named
+from benchmarks.roster import AS_WRITTEN, GATEWAY, HAPROXY, LUA, NGINX, PROXYING, SESSION, WHOLE_JOB, Roster, named
 
 _USER = "user0001"
 _MEGABYTE = 2**20
@@ -91,7 +91,7 @@ class Contest:
             with contextlib.ExitStack() as stack:
                 targets = self._start(stack, port)
                 proxying = [targets[name] for name in (*PROXYING, GATEWAY) if name in targets]
-                whole = [targets[name] for name in (NGINX, *WHOLE_JOB, GATEWAY) if name in targets]
+                whole = [targets[name] for name in (NGINX, *WHOLE_JOB, AS_WRITTEN, GATEWAY) if name in targets]
                 for question in _PROXYING:
                     self._ask(generator, question, proxying)
                 for question in _WHOLE_JOB:
@@ -103,15 +103,20 @@ class Contest:
 
     def _start(self, stack: contextlib.ExitStack, port: int) -> dict[str, Target]:
         started = [self._gateway(stack, port, "gateway", 0)]
+        if gateway.COMPILED.exists():
+            started.append(self._gateway(stack, port, "gateway-as-written", 0, AS_WRITTEN))
         for name in self.roster.present((*PROXYING, *WHOLE_JOB)):
             started.append(stack.enter_context(self.roster.start(name, port)))
         return {target.name: target for target in started}
 
-    def _gateway(self, stack: contextlib.ExitStack, port: int, folder: str, entries: int) -> Target:
-        users = {_USER: self.client}
-        running = gateway.running(GATEWAY, self.build / folder, self.material, port, users, crl_entries=entries)
+    def _gateway(
+        self, stack: contextlib.ExitStack, port: int, folder: str, entries: int, name: str = GATEWAY
+    ) -> Target:
+        users, compiled = {_USER: self.client}, name == GATEWAY
+        place = self.build / folder
+        running = gateway.running(name, place, self.material, port, users, crl_entries=entries, compiled=compiled)
         started = stack.enter_context(running)
-        self._cookies[GATEWAY] = started.cookies[_USER]
+        self._cookies[name] = started.cookies[_USER]
         return started.target
 
     def _headers(self, target: Target) -> tuple[str, ...]:
@@ -191,7 +196,7 @@ class Contest:
                 self._ratio(name, question.name, peer)
         for name, question in zip(("requests_32", "requests_256"), whole, strict=True):
             answers = self.answers[question.name]
-            for peer in (*WHOLE_JOB, NGINX):
+            for peer in (*WHOLE_JOB, NGINX, AS_WRITTEN):
                 self._ratio(name, question.name, peer)
                 if peer in answers.readings:
                     self.ratios[f"{name}_p99_vs_{named(peer)}"] = round(answers.latency_ratio(GATEWAY, peer), 3)

@@ -26,6 +26,8 @@ from mtls_gateway.store.migration import migrate
 from mtls_gateway.store.opening import Store, open_store
 from mtls_gateway.store.users import NewUser
 
+#: As it is installed, with the path of a request compiled, where ``make compiled`` has made that.
+COMPILED = Path("build/compiled").resolve()
 _ACTOR = "benchmark"
 _COMPANY = "C0001"
 _PATIENCE = 60.0
@@ -107,11 +109,14 @@ class Gateway:
 
     def command(self, *arguments: str) -> list[str]:
         """The operator's command line."""
-        return _command(self.crl.parent, *arguments)
+        return _command(self.crl.parent, *arguments, compiled=True)
 
 
-def _command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "mtls_gateway", "--config", str(directory / "gateway.toml"), *arguments]
+def _command(directory: Path, *arguments: str, compiled: bool) -> list[str]:
+    program = [sys.executable, "-m", "mtls_gateway", "--config", str(directory / "gateway.toml"), *arguments]
+    if not compiled or not COMPILED.exists():
+        return program
+    return ["env", f"PYTHONPATH={COMPILED}", "PYTHONSAFEPATH=1", *program]
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -134,10 +139,12 @@ def running(
     prefill: Callable[[Path], object] | None = None,
     crowd: int = 0,
     settings: str = "",
+    compiled: bool = True,
 ) -> Iterator[Gateway]:
     """A gateway with these users registered and signed in, each with its certificate.
 
-    ``crowd``: so many others are in its database, each with a session. ``settings``: more of its configuration.
+    ``compiled``: as it is installed, where there is one. ``crowd``: so many others are in its database, each with a
+    session. ``settings``: more of its configuration.
     ``prefill`` is given the path of the database before anything else is in it.
 
     Raises:
@@ -166,7 +173,7 @@ def running(
     cookies = asyncio.run(_fill(configuration, users))
     if crowd:
         write(Path(configuration.database_url.removeprefix("sqlite:///")), crowd, crowd)
-    command = _command(directory, "serve")
+    command = _command(directory, "serve", compiled=compiled)
     with process(pinned(core, *command) if core is not None else command, log) as child:
         began = time.monotonic()
         target = Target(name, port, CERTIFICATE_NAME, ())

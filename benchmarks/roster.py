@@ -14,6 +14,8 @@ from benchmarks.peers import apache, caddy, envoy, go_judge, haproxy, nginx
 GATEWAY, NGINX, HAPROXY, APACHE, CADDY, ENVOY = "gateway", "nginx", "haproxy", "apache", "caddy", "envoy"
 AUTH_REQUEST, AUTH_REQUEST_GO = "nginx auth_request", "nginx auth_request + Go"
 LUA, ENVOY_LUA = "nginx + Lua", "envoy + Lua"
+#: The gateway once more, run from its source.
+AS_WRITTEN = "gateway not compiled"
 
 #: Peers that only carry on, and those that do the whole job.
 PROXYING = (NGINX, HAPROXY, APACHE, CADDY, ENVOY)

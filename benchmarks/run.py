@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.backends.openssl import backend as wheel
 
-from benchmarks import memory, new_crl, revocation
+from benchmarks import gateway, memory, new_crl, revocation
 from benchmarks.contest import Contest, Plan, say
 from benchmarks.figures import HEADING
 from benchmarks.goals import unmeasured, verdict
@@ -80,6 +80,7 @@ def _report(contest: Contest, quick: bool, seconds: float) -> None:
         "quick": quick,
         "seconds": round(seconds),
         "machine": platform.platform(),
+        "compiled": gateway.COMPILED.exists(),
         "python": platform.python_version(),
         "openssl of the gateway": wheel.openssl_version_text(),
         "openssl of the system (peers, load)": ssl.OPENSSL_VERSION,

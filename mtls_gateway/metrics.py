@@ -16,7 +16,12 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 # --- processes ----------------------------------------------------------------------------------
-BUILD = Gauge("mtls_gateway_build_info", "1, with the version that runs.", ["version"], multiprocess_mode="mostrecent")
+BUILD = Gauge(
+    "mtls_gateway_build_info",
+    "1, with the version that runs, and whether its path of a request is compiled (yes or no).",
+    ["version", "compiled"],
+    multiprocess_mode="mostrecent",
+)
 GENERATION_LOADED = Gauge(
     "mtls_gateway_generation_loaded_timestamp_seconds",
     "When the configuration in force was loaded, POSIX.",

@@ -85,6 +85,7 @@ COMPONENTS = {
         "/dev/loop-control", otherwise="run the tests as root where there are loop devices: they make small disks"
     ),
     "gcc": Component("gcc", "gcc"),
+    "python-headers": Component("/usr/include/python3.11/Python.h", "python3-dev"),
     "fonts-ipafont": Component("/usr/share/fonts/opentype/ipafont-gothic/ipagp.ttf", "fonts-ipafont-gothic"),
     "libfuzzer": Component(
         "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a", "clang libclang-rt-14-dev"
@@ -106,6 +107,7 @@ _UNTESTED = pytest.StashKey[Counter[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*components): programs of the system, see COMPONENTS in conftest.py")
+    config.addinivalue_line("markers", "interpreted: of what is written, not of what it is compiled to")
     config.stash[_UNTESTED] = Counter()
 
 

@@ -31,6 +31,7 @@ from mtls_gateway import __version__, metrics
 from mtls_gateway.app import service_manager
 from mtls_gateway.app.activation import require_named
 from mtls_gateway.app.application import GatewayApplication
+from mtls_gateway.app.compiled import is_compiled
 from mtls_gateway.app.crash_loop import CrashLoop
 from mtls_gateway.app.figures import fold_ended
 from mtls_gateway.app.generation import Generation
@@ -318,7 +319,7 @@ def close_others(listeners: Sequence[Any], kept: Sequence[Any]) -> None:
 
 def report_generation(generation: Generation) -> None:
     """Say what is in force: version, when it was loaded, when the hosts' certificates end."""
-    metrics.BUILD.labels(__version__).set(1)
+    metrics.BUILD.labels(__version__, "yes" if is_compiled() else "no").set(1)
     metrics.GENERATION_LOADED.set(generation.clock.now())
     for site, ends in generation.hosts_end.items():
         metrics.HOST_NOT_AFTER.labels(site.value).set(ends)

@@ -14,12 +14,16 @@ _LOG = logging.getLogger(__name__)
 
 def ask(visitor: Visitor, head: RequestHead) -> Admission | Awaitable[Admission]:
     """What the visitor answers; never raises."""
+    # Whatever it is declared to answer: compiled, an answer of another type would raise here, and be no refusal.
+    admit: Callable[[RequestHead], object] = visitor.admit
     try:
-        answer = visitor.admit(head)
+        answer = admit(head)
     except Exception as error:
         return _refused_for(error)
     # The steady state first; what is neither an admission nor awaitable refuses when it is awaited.
-    return answer if type(answer) is Forward or isinstance(answer, Awaitable) else _checked(answer)
+    if isinstance(answer, Forward):
+        return answer
+    return answer if isinstance(answer, Awaitable) else _checked(answer)
 
 
 class Question:
@@ -46,9 +50,10 @@ def outcome(asked: asyncio.Future[Admission]) -> Admission:
     if asked.cancelled():
         return _refused_for(RuntimeError("it was cancelled"))
     error = asked.exception()
-    if error is None:
-        return _checked(asked.result())
-    return _refused_for(error)
+    if error is not None:
+        return _refused_for(error)
+    result: Callable[[], object] = asked.result
+    return _checked(result())
 
 
 def _checked(answer: object) -> Admission:

@@ -19,8 +19,8 @@ from mtls_gateway import metrics
 from mtls_gateway.config import Configuration
 from mtls_gateway.wire.answer import AnswerReader, BadAnswer
 from mtls_gateway.wire.backend import Backend
+from mtls_gateway.wire.conversation import Conversation
 from mtls_gateway.wire.pool import Pool
-from mtls_gateway.wire.stream import Receiver, Stream
 
 _LOG = logging.getLogger(__name__)
 #: Of an interval: by so much each pause is longer or shorter.
@@ -84,7 +84,7 @@ class HealthChecks:
 
     async def _ask(self, backend: Backend) -> str:
         reader = asyncio.StreamReader(limit=self._limit)
-        conversation = _Conversation(reader)
+        conversation = Conversation(reader)
         # By the backend's own way there: its name is looked up once for all, and the last answer stands in where the
         # resolver hangs. Otherwise a hanging resolver would take every backend out.
         await backend.reach(lambda: conversation)
@@ -106,29 +106,3 @@ class HealthChecks:
             # The body, if there is one, is nobody's.
             with contextlib.suppress(Exception):
                 transport.abort()
-
-
-class _Conversation(Receiver):
-    """Gives what comes to ``reader``, and keeps the transport that it was given."""
-
-    __slots__ = ("_reader", "transport")
-
-    transport: Stream
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-
-    def connection_made(self, stream: Stream) -> None:
-        """Take the transport."""
-        self.transport = stream
-
-    def data_received(self, data: bytes) -> None:
-        """Part of the answer."""
-        self._reader.feed_data(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The answer's end, whether it is whole or not."""
-        if error is None:
-            self._reader.feed_eof()
-        else:
-            self._reader.set_exception(error)

@@ -15,6 +15,7 @@ from mtls_gateway import metrics
 from mtls_gateway.wire.backend import Backend
 from mtls_gateway.wire.exchange import Exchange
 from mtls_gateway.wire.gate import Forward, Peer, RequestHead, Visitor
+from mtls_gateway.wire.head_end import cut_head
 from mtls_gateway.wire.refusal import ALLOW, Refusal
 from mtls_gateway.wire.rewrite import Face, built_in_answer
 from mtls_gateway.wire.share import Share
@@ -179,33 +180,16 @@ class Frontend(Receiver):
                 if head is not None:
                     self._buffer = b""
                 else:
-                    octets = self._cut_head()
-                    if octets is None:
+                    cut = cut_head(self._buffer, self.worker.limits.head_octets)
+                    if cut is None:
                         return
+                    octets, self._buffer = cut
                     head = heads.read(octets, authority)
                 self._begin(head)
         except Refusal as refusal:
             self._refuse(refusal)
         finally:
             self._busy = False
-
-    def _cut_head(self) -> bytes | None:
-        """Take the next head out of the buffer; None: it is not whole."""
-        buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
-            # RFC 9112, section 2.2: one empty line before a request is to be ignored.
-            buffer = buffer[2:]
-        limit = self.worker.limits.head_octets
-        end = buffer.find(b"\r\n\r\n")
-        if 0 <= end <= limit - 4:
-            self._buffer = buffer[end + 4 :]
-            return buffer[: end + 4]
-        if end >= 0 or len(buffer) >= limit:
-            raise Refusal(431, "head_octets", limit="head_octets")
-        if buffer.count(b"\n") != buffer.count(b"\r\n"):
-            # A bare LF will never become a head; there is no need to wait for the time-out.
-            raise Refusal(400, "line_end")
-        return None
 
     def _begin(self, head: RequestHead) -> None:
         worker = self.worker

@@ -73,7 +73,7 @@ class Inbox:
 class TlsConnection:
     """See the module. ``descriptor`` is the non-blocking socket's; it is closed by whoever opened it."""
 
-    __slots__ = ("__weakref__", "_failure", "_inbox", "_ssl")
+    __slots__ = ("_failure", "_inbox", "_ssl")
 
     def __init__(self, context: SSL.Context, descriptor: int, inbox: Inbox) -> None:
         ssl = _lib.SSL_new(context._context)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from mtls_gateway.demo.material import Material
+from tests import compiled_program
 from tests.promises.authority import Authority
 from tests.promises.whole_gateway import WholeGateway, authorities, whole_gateway
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program() -> Iterator[None]:
+    """What is started here is compiled, as it is where it is installed; the rooms' tests are of what is written."""
+    with pytest.MonkeyPatch.context() as environment:
+        wrong = compiled_program.what_is_wrong()
+        if wrong is None:
+            environment.setenv("PYTHONPATH", str(compiled_program.FOLDER))
+            # Otherwise the folder that a process is started in comes first.
+            environment.setenv("PYTHONSAFEPATH", "1")
+        elif os.environ.get("CI"):
+            pytest.fail(f"{compiled_program.FOLDER}: {wrong}", False)
+        yield
+
+
+def pytest_report_header() -> str:
+    wrong = compiled_program.what_is_wrong()
+    return "promises: of the compiled program" + ("" if wrong is None else f", NOT: {wrong} (make compiled)")
 
 
 @pytest.fixture(scope="session")

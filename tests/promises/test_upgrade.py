@@ -124,7 +124,7 @@ def children(gateway: WholeGateway, pid: int) -> dict[int, str]:
 
 def running_version(gateway: WholeGateway) -> list[str]:
     """All that the metrics speak of."""
-    return re.findall(r'mtls_gateway_build_info\{version="([^"]+)"\} 1', gateway.metrics())
+    return re.findall(r'mtls_gateway_build_info\{compiled="\w+",version="([^"]+)"\} 1', gateway.metrics())
 
 
 def is_alone(gateway: WholeGateway, version: str) -> bool:

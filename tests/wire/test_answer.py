@@ -137,7 +137,7 @@ def reading(reader: AnswerReader, octets: bytes) -> object:
     except BadAnswer as error:
         return error.reason
     assert got.written is None or got.written == b"".join(b"%b: %b\r\n" % pair for pair in got.fields)
-    return [(name, getattr(got, name)) for name in AnswerHead.__slots__ if name != "written"]
+    return [(name, getattr(got, name)) for name in AnswerHead.__annotations__ if name != "written"]
 
 
 @given(st.lists(st.tuples(STATUS_LINES, LINES), min_size=2, max_size=12))

@@ -23,6 +23,9 @@ from tests.wire.conftest import OpenGateway
 from tests.wire.material import CERTIFICATE, PUBLIC
 from tests.wire.scripted import answering, ok
 
+# What is compiled has no instructions to count.
+pytestmark = pytest.mark.interpreted
+
 _OURS = str(Path(mtls_gateway.__file__).parent)
 #: Calls that enter the kernel, or OpenSSL, which does.
 _ENTERING = {

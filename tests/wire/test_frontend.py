@@ -13,6 +13,7 @@ import pytest
 
 from mtls_gateway.errors import StoreUnavailable
 from mtls_gateway.wire.gate import Admission, Page, Redirect, Refuse, RequestHead
+from mtls_gateway.wire.tls_connection import TlsConnection
 from tests.wire.conftest import Counter, OpenGateway
 from tests.wire.material import PUBLIC
 from tests.wire.scripted import PASS, TO_PORTAL, BackendSide, answering, ok
@@ -536,9 +537,11 @@ async def test_connections_leave_nothing_for_the_garbage_collector(open_gateway:
         client = await gateway.connect()
         await client.ask("/", "Content-Length: 0", method="GET")
         frontend = await gateway.frontend()
-        seen = [weakref.ref(frontend.transport._tls)]
+        tls = frontend.transport._tls
+        assert isinstance(tls, TlsConnection)
+        seen = [weakref.ref(tls._ssl)]
         assert seen[0]() is not None
-        del frontend
+        del frontend, tls
         client.request("/", "Connection: close")
         await client.answer()
         client.vanish()

@@ -296,7 +296,7 @@ def reading(reader: HeadReader, octets: bytes, authority: bytes) -> object:
         return refusal.status, refusal.reason
     written = got.written
     assert written is None or written == b"".join(b"%b: %b\r\n" % pair for pair in got.headers)
-    return [(name, getattr(got, name, None)) for name in RequestHead.__slots__ if name != "written"]
+    return [(name, getattr(got, name, None)) for name in RequestHead.__annotations__ if name != "written"]
 
 
 @given(st.lists(st.tuples(FIRST_LINES, BLOCKS, st.booleans()), min_size=2, max_size=12))
