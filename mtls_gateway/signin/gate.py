@@ -82,9 +82,15 @@ class Gate:
         self._admitted = {site: Admitted() for site in Site}
         self._verdicts: dict[tuple[Site, str], int] = {}
 
+    def recognise(self, der: bytes) -> PeerCertificate:
+        """The certificate of this encoding: one and the same for all open connections that have shown it."""
+        certificate = PeerCertificate(der)
+        shown = self._shown.get(certificate.fingerprint)
+        return certificate if shown is None else shown.peer
+
     def greet(self, peer: Peer) -> Visitor:
         """A new connection has finished its handshake."""
-        shown = None if peer.certificate is None else self._recognise(peer.certificate)
+        shown = None if peer.certificate is None else self._shown_by(peer.certificate)
         return Visitor(self, peer, shown, self._admitted[peer.site])
 
     def must_ask_again(self, address: str) -> bool:
@@ -134,7 +140,7 @@ class Gate:
         for (site, verdict), count in verdicts.items():
             metrics.ADMISSIONS.labels(site.value, verdict).inc(count)
 
-    def _recognise(self, certificate: PeerCertificate) -> Shown:
+    def _shown_by(self, certificate: PeerCertificate) -> Shown:
         shown = self._shown.get(certificate.fingerprint)
         if shown is None:
             shown = self._shown[certificate.fingerprint] = Shown(certificate)

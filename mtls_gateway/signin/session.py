@@ -37,12 +37,30 @@ class SessionRows(Protocol):
 class Session:
     """One session; ``current`` until a change says otherwise. Times are POSIX seconds."""
 
-    __slots__ = ("backend", "certificate", "current", "digest", "ends", "last_used", "noted", "share", "state", "user")
+    __slots__ = (
+        "backend",
+        "bound",
+        "certificate",
+        "current",
+        "digest",
+        "ends",
+        "last_used",
+        "noted",
+        "share",
+        "state",
+        "user",
+    )
 
     def __init__(self, row: SessionRow, last_used: float, share: Share) -> None:
         self.digest = row.digest
         self.state = row.state
         self.user: User = row.user
+        #: What its admissions are cut with; made once for all connections of the browser.
+        self.bound: tuple[tuple[str, object], ...] = (
+            ("session", row.digest),
+            ("user", row.user.user_id),
+            ("company", row.user.company_id),
+        )
         self.certificate: CertificateId | None = row.certificate
         #: The absolute end, or earlier where the password method ends for the user.
         self.ends = row.ends if row.certificate else min(row.ends, password_method_ends(row.user))

@@ -48,6 +48,7 @@ class _Currency(Protocol):
 class _Steady:
     """An admission of the connection, and all that it rests on."""
 
+    cookies: bytes
     generation: int
     #: The registration, or on the public host the session once more.
     known: _Currency
@@ -75,8 +76,9 @@ class Visitor:
         self._gate = gate
         self._peer = peer
         self._shown = shown
-        #: By Cookie header: a browser sends one or two different ones, by path.
-        self._steady: dict[bytes, _Steady] = {}
+        #: The latest first, each for one Cookie header: a browser sends one or two different ones, by path.
+        #: For so few a dictionary is four times as large, and saves nothing that can be measured.
+        self._steady: tuple[_Steady, ...] = ()
 
     def admit(self, head: RequestHead) -> Admission | Awaitable[Admission]:
         """May this request pass? Immediate in the steady state.
@@ -85,7 +87,12 @@ class Visitor:
             StoreUnavailable: something must be looked up and the store does not answer (from the awaitable).
         """
         gate = self._gate
-        steady = self._steady.get(head.cookies)
+        cookies = head.cookies
+        for steady in self._steady:
+            if steady.cookies == cookies:
+                break
+        else:
+            steady = None
         if steady is not None and gate.guard.known.get(head.target.partition(b"?")[0]) is _LEGACY:
             now = gate.clock.now()
             session = steady.session
@@ -187,11 +194,7 @@ class Visitor:
         gate, session, token = self._gate, person.session, person.token
         if session is None or token is None:
             raise RuntimeError("nobody is signed in")
-        bound: tuple[tuple[str, object], ...] = (
-            ("session", session.digest),
-            ("user", session.user.user_id),
-            ("company", session.user.company_id),
-        )
+        bound = session.bound
         until = session.ends
         if person.accepted is not None and isinstance(person.identity, Identity):
             bound = (("certificate", person.accepted.certificate), *bound)
@@ -209,9 +212,9 @@ class Visitor:
         known: _Currency = session if person.known is None else person.known
         # In the steady state no rule is looked at: whoever is held against rules never gets there.
         if len(head.cookies) <= _LONGEST_STEADY and not self._is_cooling_off(person, now):
-            if len(self._steady) >= _STEADY:
-                self._steady.clear()
-            self._steady[head.cookies] = _Steady(gate.judge.generation, known, session, until, forward)
+            others = [each for each in self._steady if each.cookies != head.cookies]
+            steady = _Steady(head.cookies, gate.judge.generation, known, session, until, forward)
+            self._steady = (steady, *others[: _STEADY - 1])
         return forward
 
     @staticmethod

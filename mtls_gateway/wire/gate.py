@@ -178,6 +178,10 @@ class Visitor(Protocol):
 class Gate(Protocol):
     """Made by ``signin``, given to ``wire`` by the composition root."""
 
+    def recognise(self, der: bytes) -> PeerCertificate:
+        """The certificate of this encoding: one and the same for all open connections that have shown it."""
+        ...
+
     def greet(self, peer: Peer) -> Visitor:
         """A new connection has finished its handshake."""
         ...

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 from mtls_gateway import metrics
-from mtls_gateway.model import PeerCertificate, Site
+from mtls_gateway.model import Site
 from mtls_gateway.wire.frontend import Frontend
 from mtls_gateway.wire.gate import Peer
 from mtls_gateway.wire.hello import MAXIMUM_HELLO, HelloRefused, Incomplete, read_hello
@@ -197,17 +197,17 @@ class Handshake:
         site = self._site
         if site is None:
             raise RuntimeError("a handshake without a site")
+        worker = self._worker
         shown = tls.peer_certificate() if site is Site.CERTIFICATE else None
         peer = Peer(
             site=site,
             address=self._address,
             port=self._port,
-            certificate=None if shown is None else PeerCertificate(shown),
+            certificate=None if shown is None else worker.gate.recognise(shown),
             tls_version=tls.version(),
             cipher=tls.cipher(),
             resumed=shown is not None and tls.is_resumed,
         )
-        worker = self._worker
         frontend = Frontend(worker, peer, worker.gate.greet(peer))
         transport = TlsTransport(
             worker.loop, worker.readiness, self._connected, tls, frontend, worker.limits.buffer_octets

@@ -49,7 +49,8 @@ class SocketTransport(Stream):
         self._socket = connected
         self._fd = connected.fileno()
         self._protocol: Receiver = protocol
-        self._pending: deque[memoryview] = deque()
+        #: None while the socket takes everything: an empty deque has 760 octets.
+        self._pending: deque[memoryview] | None = None
         self._pending_octets = 0
         self._high = high_water
         self._low = high_water // 4
@@ -96,6 +97,8 @@ class SocketTransport(Stream):
 
     def _queue(self, data: memoryview) -> None:
         """Keep what the socket has not taken; tell the protocol when it is too much."""
+        if self._pending is None:
+            self._pending = deque()
         self._pending.append(data)
         self._pending_octets += len(data)
         if self._pending_octets > self._high and not self._writing_paused:
@@ -113,6 +116,7 @@ class SocketTransport(Stream):
                 pending.popleft()
             else:
                 pending[0] = data[sent:]
+        self._pending = None
 
     def _has_sent(self) -> None:
         """Tell a protocol that paused when there is room again."""
@@ -131,7 +135,7 @@ class SocketTransport(Stream):
         self._lost = True
         self._reading = False
         self._readiness.forget(self._fd)
-        self._pending.clear()
+        self._pending = None
         self._pending_octets = 0
         self._socket.close()
         self._loop.call_soon(self._tell, error)

@@ -10,6 +10,7 @@ The functions are those that pyOpenSSL itself calls, from the ``cryptography`` w
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -215,7 +216,8 @@ def was_resumed(ssl: Any) -> bool:
 
 def _text(name: Any) -> str:
     octets: bytes = _ffi.string(name)
-    return octets.decode("ascii")
+    # There are few names, and open connections keep theirs.
+    return sys.intern(octets.decode("ascii"))
 
 
 def _error() -> SSL.Error:

@@ -101,6 +101,33 @@ async def test_in_the_steady_state_the_answer_is_immediate_and_the_same(world: W
     assert isinstance(world.connect(taro).admit(world.head(b"/other", cookie=session)), Forward)
 
 
+async def test_the_latest_few_cookie_headers_of_a_connection_stay_in_the_steady_state(
+    world: World, taro: PeerCertificate
+) -> None:
+    visitor = world.connect(taro)
+    session = await cookie(world)
+    headers = [b"path=%d; %b" % (number, session) for number in range(5)]
+    first, *others = [await world.ask(visitor, b"/balance", cookie=header) for header in headers]
+    for header, before in zip(headers[1:], others, strict=True):
+        assert visitor.admit(world.head(b"/balance", cookie=header)) is before
+    # The first was forgotten for the fifth, and is judged like any other.
+    anew = visitor.admit(world.head(b"/balance", cookie=headers[0]))
+    assert isinstance(anew, Forward)
+    assert anew is not first
+
+
+async def test_open_connections_that_show_the_same_certificate_share_it(world: World, taro: PeerCertificate) -> None:
+    other = world.ca.issue(HANAKO.serial)
+    connections = [world.connect(taro), world.connect(other)]
+    assert world.gate.recognise(taro.der) is taro
+    assert world.gate.recognise(other.der) is other
+    connections.clear()
+    # Nothing is kept of who has gone.
+    anew = world.gate.recognise(taro.der)
+    assert anew is not taro
+    assert (anew.der, anew.fingerprint) == (taro.der, taro.fingerprint)
+
+
 async def test_an_admission_ends_with_the_first_of_what_it_rests_on(world: World) -> None:
     short = world.ca.issue(TARO.serial, ends=START + 3_599)
     answer = await world.ask(world.connect(short), b"/", cookie=await cookie(world))
