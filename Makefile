@@ -29,6 +29,7 @@ $(VENV)/installed: constraints.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing what constraints.txt names"
 	@$(PIP) install --require-hashes -r constraints.txt
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@$(RUN) -m compileall -q mtls_gateway
 	@touch $@
 
 demo: $(VENV)/installed ## a bank, its CA, users for every case and two workers; Ctrl-C ends it (PORT=8443)
