@@ -7,17 +7,15 @@ indirect CRLs, CRLs for some reasons only, and unknown critical extensions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
+from cryptography.x509.oid import ExtensionOID
 
 from mtls_gateway.errors import TrustMaterialError
-from mtls_gateway.model import MAXIMUM_SERIAL
 from mtls_gateway.trust.authority import BundledAuthority, ListSigner
 from mtls_gateway.trust.keys import weakness_of_signature
 from mtls_gateway.trust.scope import Scope
@@ -34,7 +32,6 @@ _UNDERSTOOD = frozenset(
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
     }
 )
-_ENTRY_UNDERSTOOD = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class CheckedCrl:
 
     source: str
     crl: x509.CertificateRevocationList
+    der: bytes
     #: SHA-256 of its DER encoding, in hexadecimal.
     digest: str
     #: Which key has signed it, see :class:`~mtls_gateway.trust.authority.ListSigner`.
@@ -97,10 +95,12 @@ def check_crl(octets: bytes, source: str, authority: BundledAuthority, now: floa
     if next_update < this_update:
         raise TrustMaterialError(source, "has its nextUpdate before its thisUpdate", "malformed")
     number = _number(crl, source)
+    der = crl.public_bytes(Encoding.DER) if armoured else octets
     return CheckedCrl(
         source=source,
         crl=crl,
-        digest=hashlib.sha256(crl.public_bytes(Encoding.DER) if armoured else octets).hexdigest(),
+        der=der,
+        digest=hashlib.sha256(der).hexdigest(),
         signer=signer.key_digest,
         number=number,
         base_number=_base_number(crl),
@@ -167,51 +167,3 @@ def _scope(crl: x509.CertificateRevocationList, source: str) -> Scope:
         if not points:
             raise TrustMaterialError(source, "names its distribution point by no URI", "unsupported_scope")
     return Scope(frozenset(points), point.only_contains_user_certs, point.only_contains_ca_certs)
-
-
-def revoked_serials(base: CheckedCrl, deltas: Iterable[CheckedCrl]) -> set[int]:
-    """Every revoked serial of a full CRL and the deltas that follow it, in the order of their numbers.
-
-    Raises:
-        TrustMaterialError: an entry has a critical extension that is not known, or a serial of over 20 octets.
-    """
-    serials = _entries(base, set())
-    for delta in sorted(deltas, key=lambda delta: delta.number):
-        serials = _entries(delta, serials)
-    return serials
-
-
-def _entries(checked: CheckedCrl, serials: set[int]) -> set[int]:
-    try:
-        for entry in checked.crl:
-            serial = entry.serial_number
-            if not 0 <= serial <= MAXIMUM_SERIAL:
-                raise TrustMaterialError(checked.source, "has a serial of more than 20 octets", "malformed")
-            if _is_removed(checked, entry):
-                serials.discard(serial)
-            else:
-                serials.add(serial)
-    except TrustMaterialError:
-        raise
-    except Exception as error:  # entries are parsed one by one, by a library that raises several kinds
-        raise TrustMaterialError(checked.source, f"has an entry that cannot be read: {error}", "malformed") from error
-    return serials
-
-
-def _is_removed(checked: CheckedCrl, entry: x509.RevokedCertificate) -> bool:
-    """Whether the entry of a delta takes the serial off the full CRL (RFC 5280, section 5.2.4)."""
-    removed = False
-    for extension in entry.extensions:
-        if extension.oid == CRLEntryExtensionOID.CERTIFICATE_ISSUER:
-            raise TrustMaterialError(
-                checked.source, "has entries of another issuer: not supported", "unsupported_scope"
-            )
-        if extension.critical and extension.oid not in _ENTRY_UNDERSTOOD:
-            cause = f"has a critical entry extension that is not known: {extension.oid.dotted_string}"
-            raise TrustMaterialError(checked.source, cause, "unknown_extension")
-        value = extension.value
-        if isinstance(value, x509.CRLReason) and value.reason is x509.ReasonFlags.remove_from_crl:
-            removed = True
-    if removed and checked.base_number is None:
-        raise TrustMaterialError(checked.source, "removes an entry though it is no delta", "malformed")
-    return removed
