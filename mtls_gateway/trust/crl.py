@@ -10,14 +10,13 @@ import hashlib
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.trust.authority import BundledAuthority, ListSigner
 from mtls_gateway.trust.keys import weakness_of_signature
+from mtls_gateway.trust.list_signature import is_signed_by
 from mtls_gateway.trust.scope import Scope
 
 #: A CRL may be dated so many seconds in the future: the CA's clock is not ours. One that is further off is refused
@@ -78,7 +77,9 @@ def check_crl(octets: bytes, source: str, authority: BundledAuthority, now: floa
     weakness = weakness_of_signature(crl)
     if weakness is not None:
         raise TrustMaterialError(source, weakness, "weak_signature")
-    signer = next((one for one in _likely_first(crl, authority) if _is_signed_by(crl, one)), None)
+    der = crl.public_bytes(Encoding.DER) if armoured else octets
+    likely = _likely_first(crl, authority)
+    signer = next((one for one in likely if is_signed_by(crl, der, one.certificate.public_key())), None)
     if signer is None:
         cause = f"is not signed with the key of {authority.name}, nor with another that may sign its CRLs"
         raise TrustMaterialError(source, cause, "wrong_signature")
@@ -95,7 +96,6 @@ def check_crl(octets: bytes, source: str, authority: BundledAuthority, now: floa
     if next_update < this_update:
         raise TrustMaterialError(source, "has its nextUpdate before its thisUpdate", "malformed")
     number = _number(crl, source)
-    der = crl.public_bytes(Encoding.DER) if armoured else octets
     return CheckedCrl(
         source=source,
         crl=crl,
@@ -124,18 +124,6 @@ def _key_identifier(certificate: x509.Certificate) -> bytes | None:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
         return None
-
-
-def _is_signed_by(crl: x509.CertificateRevocationList, signer: ListSigner) -> bool:
-    key = signer.certificate.public_key()
-    if not isinstance(
-        key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-    ):
-        return False
-    try:
-        return crl.is_signature_valid(key)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
 
 
 def _number(crl: x509.CertificateRevocationList, source: str) -> int:

@@ -18,10 +18,10 @@ from cryptography.x509.oid import CRLEntryExtensionOID
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.model import MAXIMUM_SERIAL
 from mtls_gateway.trust.crl import CheckedCrl
+from mtls_gateway.trust.der import GENERALIZED_TIME, SEQUENCE, UTC_TIME, content_of
 from mtls_gateway.trust.index import RECORD, record_of
 
 _UNDERSTOOD = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
-_SEQUENCE, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x17, 0x18
 #: Octets of a serial that is an index's record, and of one whose highest bit is set: it has a zero before it.
 _LONGEST = RECORD + 1
 #: crlEntryExtensions with a reasonCode that is not critical and not removeFromCRL (RFC 5280, section 5.3.1).
@@ -82,7 +82,7 @@ def _plain_entry() -> re.Pattern[bytes]:
     for octets in (*range(16, _LONGEST + 1), *range(15, 0, -1)):
         # Not negative; of 21 octets the first is zero.
         serial = rb"\x00.{20}" if octets == _LONGEST else rb"[\x00-\x7f].{%d}" % (octets - 1)
-        for tag, digits in ((_UTC_TIME, 12), (_GENERALIZED_TIME, 14)):
+        for tag, digits in ((UTC_TIME, 12), (GENERALIZED_TIME, 14)):
             date = rb"\x%02x\x%02x[0-9]{%d}Z" % (tag, digits + 1, digits)
             for reason, more in ((b"", 0), (re.escape(_REASON) + _REASONS, len(_REASON) + 1)):
                 length = 2 + octets + 2 + digits + 1 + more
@@ -92,25 +92,16 @@ def _plain_entry() -> re.Pattern[bytes]:
 
 def _place_of_entries(der: bytes) -> tuple[int, int]:
     """Where the content of ``revokedCertificates`` begins and ends: the first SEQUENCE after thisUpdate."""
-    place, _ = _content(der, 0)
-    place, end = _content(der, place)
+    place, _ = content_of(der, 0)
+    place, end = content_of(der, place)
     dated = False
     while place < end:
-        start, stop = _content(der, place)
-        if dated and der[place] == _SEQUENCE:
+        start, stop = content_of(der, place)
+        if dated and der[place] == SEQUENCE:
             return start, stop
-        dated = dated or der[place] in (_UTC_TIME, _GENERALIZED_TIME)
+        dated = dated or der[place] in (UTC_TIME, GENERALIZED_TIME)
         place = stop
     return end, end
-
-
-def _content(der: bytes, place: int) -> tuple[int, int]:
-    """Where the content of the element at ``place`` begins and ends."""
-    length, start = der[place + 1], place + 2
-    if length & 0x80:
-        octets = length & 0x7F
-        length, start = int.from_bytes(der[start : start + octets], "big"), start + octets
-    return start, start + length
 
 
 def read_entries(checked: CheckedCrl, records: set[bytes]) -> set[bytes]:
