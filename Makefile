@@ -30,6 +30,7 @@ $(VENV)/installed: constraints.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing what constraints.txt names"
 	@$(PIP) install --require-hashes -r constraints.txt
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@$(RUN) -m compileall -q mtls_gateway
 	@touch $@
 
 # What is compiled lies apart, and is used by name only: .venv runs what is written.

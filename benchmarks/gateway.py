@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import contextlib
 import re
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mtls_gateway
 from benchmarks.client import Client
 from benchmarks.crowd import write
 from benchmarks.generator import Target
@@ -150,6 +152,8 @@ def running(
     Raises:
         BenchmarkError: it does not begin to answer; says what it logged.
     """
+    # As pip leaves what it installs: otherwise every start would read the sources anew.
+    compileall.compile_dir(Path(mtls_gateway.__file__).parent, quiet=1)
     directory.mkdir(parents=True, exist_ok=True)
     port, log, file = free_port(), directory / "gateway.log", directory / "gateway.toml"
     file.write_text(

@@ -1,13 +1,17 @@
 """cli: what operators type.
 
-One file per family of commands. They parse, call and print; a library that takes long to import is imported by the
-command that needs it, so that ``--help`` and mistakes are answered at once.
+One file per family of commands. They parse, call and print. Who revokes a certificate waits for the start of the
+command too, so a family is imported when it is called (``families``), a library that takes long to import by the
+command that needs it; ``--help`` and mistakes are answered at once.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+
+from mtls_gateway.cli.importing import importing
 
 
 def main() -> None:
@@ -17,10 +21,13 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 refused, 2 mistaken words or configuration."""
-    import typer
+    # Nothing of ours is a plugin of pydantic's, and to look for some it would read what every package says of itself.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    with importing():
+        import typer
 
-    from mtls_gateway.cli.application import app
-    from mtls_gateway.errors import GatewayError
+        from mtls_gateway.cli.application import app
+        from mtls_gateway.errors import GatewayError
 
     try:
         # Otherwise the library would print a usage text of several lines and end the process itself.

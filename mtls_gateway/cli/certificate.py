@@ -83,8 +83,8 @@ def revoke(
     number = None if serial is None else _serial(serial)
 
     async def work(store: Store) -> tuple[list[CertificateId], int]:
-        found = await store.certificates.all(user_id=user, issuer=issuer, usable_only=number is None)
-        chosen = [one.certificate for one in found if number is None or one.certificate.serial == number]
+        found = await store.certificates.all(user_id=user, issuer=issuer, serial=number, usable_only=number is None)
+        chosen = [one.certificate for one in found]
         if not chosen:
             whose = "no certificate has this serial" if user is None else f"user {user} has no certificate to revoke"
             raise StateError(f"{whose}; see: mtls-gateway certificate list")

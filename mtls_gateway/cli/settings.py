@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mtls_gateway.cli.importing import importing
 from mtls_gateway.cli.operators import present_operator
 from mtls_gateway.clock import SystemClock
 
@@ -64,10 +65,11 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     Raises:
         GatewayError: whatever opening or the work raise.
     """
-    from mtls_gateway.app.rows import open_rows
-    from mtls_gateway.store.migration import migrate
+    with importing():
+        from mtls_gateway.app.rows import open_rows
+        from mtls_gateway.store.migration import migrate
 
-    configuration = settings.configuration()
+        configuration = settings.configuration()
     database = configuration.state / "gateway.sqlite3" if configuration.store.url is None else None
 
     async def do() -> T:

@@ -172,9 +172,14 @@ class Certificates:
             await publish(connection, now, [(ChangeKind.CERTIFICATE, str(one)) for one in (*told, certificate)])
 
     async def all(
-        self, *, user_id: str | None = None, issuer: str | None = None, usable_only: bool = False
+        self,
+        *,
+        user_id: str | None = None,
+        issuer: str | None = None,
+        serial: int | None = None,
+        usable_only: bool = False,
     ) -> Sequence[ListedCertificate]:
-        """Every registered certificate, or those of a user or an issuer, by user and registration."""
+        """Every registered certificate, or those of a user, an issuer or a serial, by user and registration."""
         live = exists().where(
             sessions.c.issuer == certificates.c.issuer,
             sessions.c.serial == certificates.c.serial,
@@ -194,6 +199,8 @@ class Certificates:
             query = query.where(certificates.c.user_id == user_id)
         if issuer is not None:
             query = query.where(certificates.c.issuer == issuer)
+        if serial is not None:
+            query = query.where(certificates.c.serial == print_serial(serial))
         if usable_only:
             query = query.where(certificates.c.state.in_(USABLE))
         async with self._database.reading("list the certificates") as connection:

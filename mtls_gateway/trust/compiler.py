@@ -13,7 +13,8 @@ from pathlib import Path
 from mtls_gateway.config import Crl
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.trust.authority import BundledAuthority
-from mtls_gateway.trust.crl import CheckedCrl, check_crl, revoked_serials
+from mtls_gateway.trust.crl import CheckedCrl, check_crl
+from mtls_gateway.trust.entries import revoked_records
 from mtls_gateway.trust.index import IndexHeader, RevocationIndex, write_index
 
 Grouped = list[tuple[CheckedCrl, list[CheckedCrl]]]
@@ -172,7 +173,7 @@ def _compile(
     else:
         refuse_older_scope([index.header for index in gone], base)
     try:
-        return write_index(directory, header, revoked_serials(base, deltas)).name
+        return write_index(directory, header, revoked_records(base, deltas)).name
     except OSError as error:
         raise TrustMaterialError(base.source, f"{directory} cannot be written: {error.strerror}", "disk") from error
 

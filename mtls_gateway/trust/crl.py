@@ -7,19 +7,16 @@ indirect CRLs, CRLs for some reasons only, and unknown critical extensions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
+from cryptography.x509.oid import ExtensionOID
 
 from mtls_gateway.errors import TrustMaterialError
-from mtls_gateway.model import MAXIMUM_SERIAL
 from mtls_gateway.trust.authority import BundledAuthority, ListSigner
 from mtls_gateway.trust.keys import weakness_of_signature
+from mtls_gateway.trust.list_signature import is_signed_by
 from mtls_gateway.trust.scope import Scope
 
 #: A CRL may be dated so many seconds in the future: the CA's clock is not ours. One that is further off is refused
@@ -34,7 +31,6 @@ _UNDERSTOOD = frozenset(
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
     }
 )
-_ENTRY_UNDERSTOOD = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,7 @@ class CheckedCrl:
 
     source: str
     crl: x509.CertificateRevocationList
+    der: bytes
     #: SHA-256 of its DER encoding, in hexadecimal.
     digest: str
     #: Which key has signed it, see :class:`~mtls_gateway.trust.authority.ListSigner`.
@@ -80,7 +77,9 @@ def check_crl(octets: bytes, source: str, authority: BundledAuthority, now: floa
     weakness = weakness_of_signature(crl)
     if weakness is not None:
         raise TrustMaterialError(source, weakness, "weak_signature")
-    signer = next((one for one in _likely_first(crl, authority) if _is_signed_by(crl, one)), None)
+    der = crl.public_bytes(Encoding.DER) if armoured else octets
+    likely = _likely_first(crl, authority)
+    signer = next((one for one in likely if is_signed_by(crl, der, one.certificate.public_key())), None)
     if signer is None:
         cause = f"is not signed with the key of {authority.name}, nor with another that may sign its CRLs"
         raise TrustMaterialError(source, cause, "wrong_signature")
@@ -100,7 +99,8 @@ def check_crl(octets: bytes, source: str, authority: BundledAuthority, now: floa
     return CheckedCrl(
         source=source,
         crl=crl,
-        digest=hashlib.sha256(crl.public_bytes(Encoding.DER) if armoured else octets).hexdigest(),
+        der=der,
+        digest=hashlib.sha256(der).hexdigest(),
         signer=signer.key_digest,
         number=number,
         base_number=_base_number(crl),
@@ -124,18 +124,6 @@ def _key_identifier(certificate: x509.Certificate) -> bytes | None:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
         return None
-
-
-def _is_signed_by(crl: x509.CertificateRevocationList, signer: ListSigner) -> bool:
-    key = signer.certificate.public_key()
-    if not isinstance(
-        key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-    ):
-        return False
-    try:
-        return crl.is_signature_valid(key)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
 
 
 def _number(crl: x509.CertificateRevocationList, source: str) -> int:
@@ -167,51 +155,3 @@ def _scope(crl: x509.CertificateRevocationList, source: str) -> Scope:
         if not points:
             raise TrustMaterialError(source, "names its distribution point by no URI", "unsupported_scope")
     return Scope(frozenset(points), point.only_contains_user_certs, point.only_contains_ca_certs)
-
-
-def revoked_serials(base: CheckedCrl, deltas: Iterable[CheckedCrl]) -> set[int]:
-    """Every revoked serial of a full CRL and the deltas that follow it, in the order of their numbers.
-
-    Raises:
-        TrustMaterialError: an entry has a critical extension that is not known, or a serial of over 20 octets.
-    """
-    serials = _entries(base, set())
-    for delta in sorted(deltas, key=lambda delta: delta.number):
-        serials = _entries(delta, serials)
-    return serials
-
-
-def _entries(checked: CheckedCrl, serials: set[int]) -> set[int]:
-    try:
-        for entry in checked.crl:
-            serial = entry.serial_number
-            if not 0 <= serial <= MAXIMUM_SERIAL:
-                raise TrustMaterialError(checked.source, "has a serial of more than 20 octets", "malformed")
-            if _is_removed(checked, entry):
-                serials.discard(serial)
-            else:
-                serials.add(serial)
-    except TrustMaterialError:
-        raise
-    except Exception as error:  # entries are parsed one by one, by a library that raises several kinds
-        raise TrustMaterialError(checked.source, f"has an entry that cannot be read: {error}", "malformed") from error
-    return serials
-
-
-def _is_removed(checked: CheckedCrl, entry: x509.RevokedCertificate) -> bool:
-    """Whether the entry of a delta takes the serial off the full CRL (RFC 5280, section 5.2.4)."""
-    removed = False
-    for extension in entry.extensions:
-        if extension.oid == CRLEntryExtensionOID.CERTIFICATE_ISSUER:
-            raise TrustMaterialError(
-                checked.source, "has entries of another issuer: not supported", "unsupported_scope"
-            )
-        if extension.critical and extension.oid not in _ENTRY_UNDERSTOOD:
-            cause = f"has a critical entry extension that is not known: {extension.oid.dotted_string}"
-            raise TrustMaterialError(checked.source, cause, "unknown_extension")
-        value = extension.value
-        if isinstance(value, x509.CRLReason) and value.reason is x509.ReasonFlags.remove_from_crl:
-            removed = True
-    if removed and checked.base_number is None:
-        raise TrustMaterialError(checked.source, "removes an entry though it is no delta", "malformed")
-    return removed

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from mtls_gateway.model import CertificateId
 from mtls_gateway.trust.authority import BundledAuthority
 from mtls_gateway.trust.compiler import refuse_older_scope, refuse_rollback
-from mtls_gateway.trust.crl import check_crl, revoked_serials
+from mtls_gateway.trust.crl import check_crl
+from mtls_gateway.trust.entries import revoked_serials
 from mtls_gateway.trust.index import RevocationIndex
 
 

@@ -17,6 +17,8 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from mtls_gateway.trust.scope import Scope
 _MAGIC = b"MTLSGWR2"
 _HEAD = len(_MAGIC) + 4
 _DIGEST = 32
-_RECORD = 20
+#: Octets of a record: the longest serial that there is.
+RECORD = 20
 _HEADER_LIMIT = 65_536
 _PIECE = 1 << 20
 
@@ -93,26 +96,26 @@ class RevocationIndex:
         except (ValueError, TypeError, KeyError) as error:
             raise TrustMaterialError(str(path), f"has a broken header: {error}", "index") from error
         self._start = end + _DIGEST
-        if len(self._map) != self._start + self.header.count * _RECORD:
+        if len(self._map) != self._start + self.header.count * RECORD:
             raise TrustMaterialError(str(path), "is cut off", "index")
         self.scope = self.header.scope
 
     def __contains__(self, serial: int) -> bool:
         try:
-            wanted = serial.to_bytes(_RECORD, "big")
+            wanted = record_of(serial)
         except OverflowError:
             return False
         data, start = self._map, self._start
         low, high = 0, self.header.count
         while low < high:
             middle = (low + high) // 2
-            place = start + middle * _RECORD
-            if data[place : place + _RECORD] < wanted:
+            place = start + middle * RECORD
+            if data[place : place + RECORD] < wanted:
                 low = middle + 1
             else:
                 high = middle
-        place = start + low * _RECORD
-        return low < self.header.count and data[place : place + _RECORD] == wanted
+        place = start + low * RECORD
+        return low < self.header.count and data[place : place + RECORD] == wanted
 
     def check_records(self) -> None:
         """Read all records once and compare them with what was written.
@@ -140,23 +143,31 @@ def _read_header(fields: dict[str, Any]) -> IndexHeader:
     return IndexHeader(**{**fields, **lists, **numbers})
 
 
-def write_index(directory: Path, header: IndexHeader, serials: Iterable[int]) -> Path:
+def record_of(serial: int) -> bytes:
+    """A serial, not negative and of at most 20 octets, as it stands in an index."""
+    return serial.to_bytes(RECORD, "big")
+
+
+def write_index(directory: Path, header: IndexHeader, records: Iterable[bytes]) -> Path:
     """Write an index under a name of its own; it is whole or not there.
 
-    ``header.count`` and ``header.records`` are filled in here. Raises ``OSError``.
+    ``records`` come in any order and may come twice. ``header.count`` and ``header.records`` are filled in here.
+    Raises ``OSError``.
     """
-    sorted_records = sorted(serial.to_bytes(_RECORD, "big") for serial in serials)
-    records = b"".join(sorted_records)
+    ordered = sorted(records)
+    if any(map(eq, ordered, islice(ordered, 1, None))):
+        ordered = list(dict.fromkeys(ordered))
+    content = b"".join(ordered)
     fields = asdict(header)
-    fields["count"] = len(sorted_records)
-    fields["records"] = hashlib.sha256(records).hexdigest()
+    fields["count"] = len(ordered)
+    fields["records"] = hashlib.sha256(content).hexdigest()
     encoded = json.dumps(fields, sort_keys=True).encode()
     if len(encoded) > _HEADER_LIMIT:
         raise TrustMaterialError(header.sources[0], "names too many distribution points", "unsupported_scope")
     octets = _MAGIC + len(encoded).to_bytes(4, "big") + encoded
     digest = hashlib.sha256(octets)
     path = directory / f"{header.authority}-{digest.hexdigest()[:24]}.index"
-    write_atomically(path, octets + digest.digest() + records)
+    write_atomically(path, octets + digest.digest() + content)
     return path
 
 

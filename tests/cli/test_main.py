@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from mtls_gateway import __version__
 from mtls_gateway.cli import run
+from mtls_gateway.cli.families import FAMILIES as ALL_FAMILIES
 
 from .conftest import Command
 
@@ -78,6 +80,35 @@ def test_nothing_slow_is_imported_for_help() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == "[]\n"
+
+
+#: What ``certificate revoke`` has no use for, and what would take longest to import.
+NOT_FOR_REVOKING = {
+    *("aiohttp", "alembic", "asyncpg", "cryptography", "OpenSSL", "rich", "uvloop", "sqlalchemy.dialects.postgresql"),
+    *("mtls_gateway.app.master", "mtls_gateway.demo", "mtls_gateway.issuance.signer", "mtls_gateway.mail"),
+    *("mtls_gateway.trust", "mtls_gateway.web", "mtls_gateway.wire"),
+}
+
+
+def test_who_revokes_waits_for_no_import_that_revoking_does_not_need(acme: Command, home: Path) -> None:
+    file = home / "certificates.csv"
+    file.write_text("issuer,serial_hex,user_id\nissuing,01,taro\n")
+    assert acme("certificate", "import", file).status == 0
+    program = (
+        "import json, sys; from mtls_gateway.cli import run; status = run(sys.argv[1:]); "
+        "print(json.dumps([status, *sys.modules]), file=sys.stderr)"
+    )
+    words = ["--config", str(home / "gateway.toml"), "certificate", "revoke", "01"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    status, *imported = json.loads(done.stderr)
+    assert status == 0
+    assert done.stdout.startswith("revoked: certificate 01 of ")
+    assert NOT_FOR_REVOKING & set(imported) == set()
+    of_families = {name for name in imported if name.startswith("mtls_gateway.cli.")}
+    others = {f"mtls_gateway.cli.{place.partition(':')[0]}" for place in ALL_FAMILIES.values()}
+    assert of_families & others == {"mtls_gateway.cli.certificate"}
 
 
 FAMILIES = ("company", "user", "certificate", "session", "crl", "ca", "store")

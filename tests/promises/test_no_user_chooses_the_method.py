@@ -12,7 +12,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from mtls_gateway.cli.application import app
+from mtls_gateway.cli.families import FAMILIES, add_family
 from mtls_gateway.config import Configuration
 from mtls_gateway.demo.cast import CERTIFICATE_HOST, PUBLIC_HOST
 from mtls_gateway.demo.visit import place
@@ -40,7 +40,10 @@ def commands(family: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def test_one_command_sets_the_method_and_it_is_about_a_company() -> None:
-    every = dict(commands(app))
+    whole = typer.Typer()
+    for word in FAMILIES:
+        add_family(whole, word)
+    every = dict(commands(whole))
     assert ("user", "create") in every and ("application", "receive") in every, "the walk has missed something"
     speaking = {
         words: parameters

@@ -160,6 +160,9 @@ async def test_listing_tells_who_is_signed_in_at_this_moment(
     clock.advance(9)
     assert not any(one.signed_in for one in await store.certificates.all())
     assert await store.certificates.all(issuer="CN=Nobody") == []
+    (found,) = await store.certificates.all(serial=certificate.serial)
+    assert found.certificate == certificate
+    assert await store.certificates.all(serial=certificate.serial + 1_000) == []
 
 
 async def test_an_owner_is_told_since_when_until_when_and_whether_a_newer_one_waits(

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.trust.authority import BundledAuthority
-from mtls_gateway.trust.crl import check_crl, revoked_serials
+from mtls_gateway.trust.crl import check_crl
+from mtls_gateway.trust.entries import revoked_serials
 from mtls_gateway.trust.scope import Scope
 from tests.trust.altered_der import BIT_STRING, SEQUENCE, content, elements, encoded, signed_again, with_sha_1
 from tests.trust.authority_maker import DAY, NOW, Bank, Ca, key_named, name_of

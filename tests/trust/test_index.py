@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.model import MAXIMUM_SERIAL
-from mtls_gateway.trust.index import IndexHeader, RevocationIndex, write_atomically, write_index
+from mtls_gateway.trust.index import IndexHeader, RevocationIndex, record_of, write_atomically, write_index
 from mtls_gateway.trust.scope import Scope
 from tests.trust.authority_maker import NOW
 
@@ -36,10 +37,14 @@ HEADER = IndexHeader(
 SERIALS = [1, 2, 255, 256, 1 << 64, MAXIMUM_SERIAL]
 
 
+def written(directory: Path, serials: Iterable[int]) -> Path:
+    return write_index(directory, HEADER, map(record_of, serials))
+
+
 def test_exactly_the_serials_written_are_found(tmp_path: Path) -> None:
     generator = random.Random(7)
     serials = {generator.getrandbits(152) for _ in range(1_000)} | set(SERIALS)
-    index = RevocationIndex(write_index(tmp_path, HEADER, serials))
+    index = RevocationIndex(written(tmp_path, serials))
     assert all(serial in index for serial in serials)
     assert not any(serial + 1 in index for serial in serials if serial + 1 not in serials)
     assert not any(serial in index for serial in (0, -1, MAXIMUM_SERIAL + 1, 1 << 200))
@@ -49,20 +54,27 @@ def test_exactly_the_serials_written_are_found(tmp_path: Path) -> None:
 
 
 def test_an_empty_list_has_an_index_too(tmp_path: Path) -> None:
-    index = RevocationIndex(write_index(tmp_path, HEADER, []))
+    index = RevocationIndex(written(tmp_path, []))
     assert 1 not in index
     index.check_records()
 
 
+def test_a_serial_that_is_written_twice_counts_once(tmp_path: Path) -> None:
+    index = RevocationIndex(written(tmp_path, [*SERIALS, *SERIALS[2:]]))
+    assert index.header.count == len(SERIALS)
+    assert all(serial in index for serial in SERIALS)
+    assert written(tmp_path, SERIALS).name == index.name
+
+
 def test_the_same_list_has_the_same_name_and_any_other_another(tmp_path: Path) -> None:
-    names = [write_index(tmp_path, HEADER, serials).name for serials in ([1, 2], [2, 1], [1, 3])]
+    names = [written(tmp_path, serials).name for serials in ([1, 2], [2, 1], [1, 3])]
     assert names[0] == names[1] != names[2]
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_single_flipped_bit_anywhere_is_found(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
     directory = tmp_path_factory.mktemp("flipped")
-    path = write_index(directory, HEADER, SERIALS)
+    path = written(directory, SERIALS)
     octets = bytearray(path.read_bytes())
     octets[place % len(octets)] ^= 1 << bit
     path.write_bytes(octets)
@@ -72,7 +84,7 @@ def test_a_single_flipped_bit_anywhere_is_found(tmp_path_factory: pytest.TempPat
 
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 200, -1, -20, -21])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, length: int) -> None:
-    path = write_index(tmp_path, HEADER, SERIALS)
+    path = written(tmp_path, SERIALS)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(TrustMaterialError) as refused:
         RevocationIndex(path)
@@ -90,7 +102,7 @@ def test_a_file_that_is_missing_or_something_else_is_refused(tmp_path: Path) -> 
 
 
 def test_records_that_vanished_cannot_be_checked(tmp_path: Path) -> None:
-    index = RevocationIndex(write_index(tmp_path, HEADER, SERIALS))
+    index = RevocationIndex(written(tmp_path, SERIALS))
     index.path.unlink()
     assert 255 in index
     with pytest.raises(TrustMaterialError, match="cannot be read"):
@@ -136,8 +148,8 @@ print(own() - before, index.header.count, found)
 
 
 def test_a_reader_needs_no_memory_of_its_own_however_many_serials_there_are(tmp_path: Path) -> None:
-    small = write_index(tmp_path, HEADER, [1])
-    large = write_index(tmp_path, HEADER, (serial << 64 for serial in range(1, 300_001)))
+    small = written(tmp_path, [1])
+    large = written(tmp_path, (serial << 64 for serial in range(1, 300_001)))
     reader = subprocess.run([sys.executable, "-c", _READER, small, large], check=True, stdout=subprocess.PIPE)
     grown, count, found = map(int, reader.stdout.split())
     assert (count, found) == (300_000, 0)

@@ -12,7 +12,7 @@ import pytest
 from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.model import CertificateId
 from mtls_gateway.trust.bundle import Bundle
-from mtls_gateway.trust.index import write_index
+from mtls_gateway.trust.index import record_of, write_index
 from mtls_gateway.trust.revocation import Manifest, Revocation, load_revocation, read_manifest, write_manifest
 from mtls_gateway.trust.verdict import Judge
 from tests.trust.test_index import HEADER
@@ -23,7 +23,7 @@ ISSUER = HEADER.issuer
 def publish(directory: Path, generation: int, *serials: int, authority: str = "issuing") -> str:
     """Put an index in force; returns its file name."""
     header = replace(HEADER, number=generation, authority=authority)
-    file = write_index(directory, header, serials).name
+    file = write_index(directory, header, map(record_of, serials)).name
     write_manifest(directory, Manifest(generation, {authority: (file,)}))
     return file
 

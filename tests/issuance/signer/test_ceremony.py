@@ -17,7 +17,8 @@ from mtls_gateway.issuance.signer.key import KeyUnavailable
 from mtls_gateway.issuance.signer.minutes import MadeCertificate, Occasion, write_minutes
 from mtls_gateway.issuance.validity import JST
 from mtls_gateway.trust.bundle import load_bundle
-from mtls_gateway.trust.crl import check_crl, revoked_serials
+from mtls_gateway.trust.crl import check_crl
+from mtls_gateway.trust.entries import revoked_serials
 
 from .world import NOW, PASSPHRASE, ROOT_CRL_URL, ROOT_PASSPHRASE, World
 

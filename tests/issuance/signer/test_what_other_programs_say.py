@@ -14,7 +14,8 @@ from mtls_gateway.errors import TrustMaterialError
 from mtls_gateway.issuance.orders import CrlOrder, RevokedEntry
 from mtls_gateway.issuance.signer.key_pkcs11 import KeyKind
 from mtls_gateway.trust.bundle import load_bundle
-from mtls_gateway.trust.crl import check_crl, revoked_serials
+from mtls_gateway.trust.crl import check_crl
+from mtls_gateway.trust.entries import revoked_serials
 
 from .world import NOW, World
 
