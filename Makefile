@@ -40,7 +40,7 @@ $(BUILD)/compiled/installed: setup.py pyproject.toml constraints.txt deploy/whee
 	@rm -rf $(BUILD)/compiled
 	@mkdir -p $(BUILD)/compiled
 	@sh deploy/wheel.sh $(RUN) $(BUILD)/compiled/wheel
-	@$(PIP) install --no-index --no-deps --no-compile --target $(BUILD)/compiled $(BUILD)/compiled/wheel/*.whl
+	@$(PIP) install --no-index --no-deps --target $(BUILD)/compiled $(BUILD)/compiled/wheel/*.whl
 	@touch $@
 
 demo: $(VENV)/installed ## a bank, its CA, users for every case and two workers; Ctrl-C ends it (PORT=8443)

@@ -93,6 +93,11 @@ MALFORMED = Counter(
     "mtls_gateway_malformed_requests_total", "Requests refused before admission, by reason.", ["reason"]
 )
 LIMIT_REFUSALS = Counter("mtls_gateway_limit_refusals_total", "Connections and requests refused by a limit.", ["limit"])
+LIMITS_REACHED = Counter(
+    "mtls_gateway_limits_reached_total",
+    "Limits that came into force and refused nobody: somebody waited, or was asked to connect anew.",
+    ["limit"],
+)
 PROXY_REFUSALS = Counter(
     "mtls_gateway_proxy_header_refusals_total",
     "Connections behind a balancer refused by their PROXY header, or for want of one, by reason.",

@@ -135,6 +135,7 @@ class Frontend(Receiver):
 
     def pause_writing(self) -> None:
         """The client is slower than the backend."""
+        metrics.LIMITS_REACHED.labels("buffer_octets").inc()
         self._client_full = True
         self.expect("write")
         if self._exchange is not None:
@@ -195,6 +196,8 @@ class Frontend(Receiver):
         worker = self.worker
         self._served += 1
         if self._served >= worker.requests_per_connection or worker.draining:
+            if not worker.draining:
+                metrics.LIMITS_REACHED.labels("requests_per_connection").inc()
             head.keep_alive = False
         self._exchange = exchange = Exchange(self, head, worker.clock.monotonic())
         exchange.begin()
@@ -251,6 +254,8 @@ class Frontend(Receiver):
         """Read the client only while there is somewhere for its octets to go."""
         ahead = self._exchange is not None or self._client_full
         if self._backend_full or (ahead and len(self._buffer) > self.worker.limits.buffer_octets):
+            if self.transport.is_reading():
+                metrics.LIMITS_REACHED.labels("buffer_octets").inc()
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()

@@ -210,7 +210,13 @@ class Handshake:
         )
         frontend = Frontend(worker, peer, worker.gate.greet(peer))
         transport = TlsTransport(
-            worker.loop, worker.readiness, self._connected, tls, frontend, worker.limits.buffer_octets
+            worker.loop,
+            worker.readiness,
+            self._connected,
+            tls,
+            frontend,
+            worker.limits.buffer_octets,
+            worker.lingering,
         )
         self._want_write(False)
         worker.deadlines.forget(self)
@@ -232,7 +238,8 @@ class Handshake:
         self._let_go()
         if linger:
             self._want_write(False)
-            Linger(worker.loop, worker.readiness, self._connected, self._gone).start()
+            seconds = worker.lingering.silence
+            Linger(worker.loop, worker.readiness, self._connected, self._gone, seconds).start()
             return
         worker.readiness.forget(self._fd)
         with contextlib.suppress(OSError):

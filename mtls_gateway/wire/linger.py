@@ -13,17 +13,28 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from mtls_gateway import metrics
 from mtls_gateway.wire.readiness import Readiness
 
-#: Seconds and octets that the peer is given.
-_SECONDS = 2.0
+#: Octets that a peer is given which has not got through its handshake.
 _OCTETS = 65_536
+
+
+class Lingering:
+    """How much a client is given after our last octet: a number of them, and seconds in silence and in all."""
+
+    __slots__ = ("octets", "seconds", "silence")
+
+    def __init__(self, octets: int = 64 * 1024**2, silence: float = 2.0, seconds: float = 30.0) -> None:
+        self.octets = octets
+        self.silence = silence
+        self.seconds = seconds
 
 
 class Linger:
     """Closes ``connected`` when the peer has closed, has said too much, or has had its time; then calls ``gone``."""
 
-    __slots__ = ("_connected", "_gone", "_left", "_loop", "_readiness", "_timer")
+    __slots__ = ("_connected", "_gone", "_left", "_loop", "_readiness", "_seconds", "_timer")
 
     def __init__(
         self,
@@ -31,17 +42,19 @@ class Linger:
         readiness: Readiness,
         connected: socket.socket,
         gone: Callable[[], None],
+        seconds: float,
     ) -> None:
         self._loop = loop
         self._readiness = readiness
         self._connected = connected
         self._gone = gone
+        self._seconds = seconds
         self._left = _OCTETS
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Nothing more will be sent; read what comes and throw it away."""
-        self._timer = self._loop.call_later(_SECONDS, self._end)
+        self._timer = self._loop.call_later(self._seconds, self._overdue)
         self._readiness.add_reader(self._connected.fileno(), self._drain)
 
     def _drain(self) -> None:
@@ -55,6 +68,10 @@ class Linger:
             return
         except OSError:
             pass
+        self._end()
+
+    def _overdue(self) -> None:
+        metrics.TIMEOUTS.labels("linger_silence").inc()
         self._end()
 
     def _end(self) -> None:

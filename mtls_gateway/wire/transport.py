@@ -15,6 +15,8 @@ from typing import NoReturn
 
 from OpenSSL import SSL
 
+from mtls_gateway import metrics
+from mtls_gateway.wire.linger import Lingering
 from mtls_gateway.wire.readiness import Readiness
 from mtls_gateway.wire.socket_transport import SocketTransport
 from mtls_gateway.wire.stream import Buffer, Receiver
@@ -22,18 +24,15 @@ from mtls_gateway.wire.tls_connection import AT_ONCE, RECORD, Tls
 
 #: Reads before others get their turn. Each takes whole records and leaves none half read inside OpenSSL.
 _READS_AT_ONCE = 2
-#: After our last octet the peer is given so much, and so long in silence and in all, before the socket is closed: a
-#: socket closed with unread data sends RST, which can overtake the answer. Who is refused in the middle of an upload
-#: goes on sending until it has read why.
-_LINGER_OCTETS = 64 * 1024 * 1024
-_LINGER_SILENCE = 2.0
-_LINGER_SECONDS = 30.0
 #: Octets that are thrown away before others get their turn.
 _LINGER_AT_ONCE = 262_144
 #: SO_LINGER for zero seconds: the kernel forgets what the peer has not taken, megabytes perhaps, and resets.
 _LINGER_NOT = struct.pack("ii", 1, 0)
 #: What TIOCOUTQ (SIOCOUTQ, tcp(7)) answers when everything was acknowledged.
 _NO_OCTETS = struct.pack("i", 0)
+
+
+_LINGERING = Lingering()
 
 
 class _Gone:
@@ -65,7 +64,7 @@ _GONE = _Gone()
 class TlsTransport(SocketTransport):
     """One client connection after its handshake."""
 
-    __slots__ = ("_closing", "_linger_left", "_linger_timer", "_tls", "_writer_armed")
+    __slots__ = ("_closing", "_linger_left", "_linger_timer", "_lingering", "_tls", "_writer_armed")
 
     def __init__(
         self,
@@ -75,12 +74,14 @@ class TlsTransport(SocketTransport):
         tls: Tls,
         protocol: Receiver,
         high_water: int = 262_144,
+        lingering: Lingering = _LINGERING,
     ) -> None:
         super().__init__(loop, readiness, connected, protocol, high_water)
         self._tls = tls
         self._writer_armed = False
         self._closing = False
-        self._linger_left = _LINGER_OCTETS
+        self._lingering = lingering
+        self._linger_left = lingering.octets
         self._linger_timer: asyncio.TimerHandle | None = None
 
     # --- reading --------------------------------------------------------------------------------
@@ -220,15 +221,17 @@ class TlsTransport(SocketTransport):
             self._fail(None)
             return
         self._reading = False
-        self._look_after(self._loop.time() + _LINGER_SECONDS)
+        self._look_after(self._loop.time() + self._lingering.seconds)
         self._readiness.add_reader(self._fd, self._drain)
 
     def _look_after(self, until: float) -> None:
-        wait = min(_LINGER_SILENCE, max(0.0, until - self._loop.time()))
+        wait = min(self._lingering.silence, max(0.0, until - self._loop.time()))
         self._linger_timer = self._loop.call_later(wait, self._has_lingered, self._linger_left, until)
 
     def _has_lingered(self, left_before: int, until: float) -> None:
-        if self._linger_left == left_before or self._loop.time() >= until:
+        over = self._loop.time() >= until
+        if over or self._linger_left == left_before:
+            metrics.TIMEOUTS.labels("linger" if over else "linger_silence").inc()
             self._fail(None)
         else:
             self._look_after(until)
@@ -241,7 +244,10 @@ class TlsTransport(SocketTransport):
         except OSError:
             octets = 0
         self._linger_left -= octets
-        if not octets or self._linger_left <= 0:
+        if octets and self._linger_left <= 0:
+            metrics.LIMITS_REACHED.labels("linger_octets").inc()
+            self._fail(None)
+        elif not octets:
             self._fail(None)
 
     def _fail(self, error: Exception | None) -> None:

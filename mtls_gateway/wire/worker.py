@@ -15,6 +15,7 @@ from mtls_gateway.wire.backend import Backend
 from mtls_gateway.wire.deadlines import Deadlines
 from mtls_gateway.wire.gate import CookieSeal, Gate, Peer, Route
 from mtls_gateway.wire.head import HeadReader
+from mtls_gateway.wire.linger import Lingering
 from mtls_gateway.wire.live import Live
 from mtls_gateway.wire.pool import Pool
 from mtls_gateway.wire.readiness import Readiness
@@ -113,6 +114,7 @@ class Worker:
         self.loop = loop
         self.readiness = Readiness(loop)
         self.inbox = Inbox()
+        self.lingering = Lingering(self.limits.linger_octets, timeouts.linger_silence, timeouts.linger)
         self.log_access = log_access
         self.portal_seal: CookieSeal = _OpenSeal()
         self.heads = HeadReader(self.limits)

@@ -250,7 +250,9 @@ async def test_a_backend_that_takes_nothing_stops_its_client_and_is_blamed(
     assert gateway.logged == [("legacy", 504)]
 
 
-async def test_what_comes_too_early_is_held_up_to_a_limit_and_then_goes_on(open_gateway: OpenGateway) -> None:
+async def test_what_comes_too_early_is_held_up_to_a_limit_and_then_goes_on(
+    open_gateway: OpenGateway, grown: Counter
+) -> None:
     """The pipelined upload fills the buffer while the first answer is awaited, and still arrives whole."""
     go = asyncio.Event()
 
@@ -271,6 +273,7 @@ async def test_what_comes_too_early_is_held_up_to_a_limit_and_then_goes_on(open_
     frontend = await gateway.frontend()
     await gateway.until(lambda: not frontend.transport.is_reading())
     assert len(frontend._buffer) <= 32_768 + AT_ONCE
+    assert grown("limits_reached_total", limit="buffer_octets") == 1
     go.set()
     assert (await client.answer()).body == b"first"
     assert (await client.answer()).body == b"3000000"

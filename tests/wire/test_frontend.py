@@ -136,12 +136,15 @@ async def test_connection_close_is_honoured(open_gateway: OpenGateway) -> None:
     assert await client.rest() == b""
 
 
-async def test_the_last_request_that_a_connection_may_make_is_answered_with_close(open_gateway: OpenGateway) -> None:
+async def test_the_last_request_that_a_connection_may_make_is_answered_with_close(
+    open_gateway: OpenGateway, grown: Counter
+) -> None:
     gateway = await open_gateway(echo, limits={"requests_per_connection": 2})
     client = await gateway.connect()
     assert "connection" not in await client.ask("/")
     assert (await client.ask("/"))["connection"] == "close"
     assert await client.rest() == b""
+    assert grown("limits_reached_total", limit="requests_per_connection") == 1
 
 
 async def test_host_must_be_the_site_that_the_handshake_was_for(open_gateway: OpenGateway) -> None:

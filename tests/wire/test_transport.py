@@ -6,20 +6,25 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from OpenSSL import SSL
 
+from mtls_gateway.wire.linger import Lingering
 from mtls_gateway.wire.readiness import Readiness
 from mtls_gateway.wire.stream import Receiver, Stream
 from mtls_gateway.wire.tls_connection import AT_ONCE, Inbox, Tls, TlsConnection
 from mtls_gateway.wire.transport import TlsTransport
 from tests.wire.client import client_context
+from tests.wire.conftest import Counter
 from tests.wire.material import PUBLIC, Material
 
 # A compiled class has no subclass that is not: the recorder is one.
 pytestmark = pytest.mark.interpreted
+
+LINGERING = Lingering(octets=16_000_000, silence=1.0, seconds=3.0)
 
 
 class Recorder(Receiver):
@@ -27,6 +32,8 @@ class Recorder(Receiver):
         self.data = bytearray()
         self.events: list[str] = []
         self.lost = asyncio.Event()
+        #: The same for a thread.
+        self.lost_soon = threading.Event()
         self.error: Exception | None = None
         self.on_data: Callable[[bytes], None] = lambda data: None
         self.on_resume: Callable[[], None] = lambda: None
@@ -53,6 +60,7 @@ class Recorder(Receiver):
         self.error = error
         self.events.append("lost")
         self.lost.set()
+        self.lost_soon.set()
 
 
 class Ends:
@@ -115,7 +123,7 @@ async def ends(material: Material, request: pytest.FixtureRequest) -> AsyncItera
                 break
             await asyncio.sleep(0)
     protocol = Recorder()
-    transport = TlsTransport(asyncio.get_running_loop(), readiness, near, tls, protocol, 65_536)
+    transport = TlsTransport(asyncio.get_running_loop(), readiness, near, tls, protocol, 65_536, LINGERING)
     transport.start()
     made = Ends(transport, protocol, await shaking)
     yield made
@@ -197,11 +205,34 @@ async def test_close_lingers_so_that_unread_input_does_not_reset_the_answer(ends
     assert await ends.receive() == (6, True)
 
 
-async def test_a_peer_that_neither_reads_nor_closes_is_not_waited_for_for_ever(ends: Ends) -> None:
-    """After the goodbye it has two seconds of silence; the writer of a queue is watched by the frontend's deadline."""
+async def test_a_peer_that_neither_reads_nor_closes_is_not_waited_for_for_ever(ends: Ends, grown: Counter) -> None:
+    """After the goodbye it has a time in silence; the writer of a queue is watched by the frontend's deadline."""
     ends.transport.close()
-    await asyncio.wait_for(ends.protocol.lost.wait(), 4)
+    await asyncio.wait_for(ends.protocol.lost.wait(), LINGERING.silence + 5)
     assert (ends.protocol.events, ends.protocol.error) == (["made", "lost"], None)
+    assert grown("timeouts_total", timeout="linger_silence") == 1
+
+
+async def test_a_peer_that_never_stops_is_not_listened_to_for_ever(ends: Ends, grown: Counter) -> None:
+    ends.transport.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await ends.send(bytes(LINGERING.octets + (8 << 20)))
+    await asyncio.wait_for(ends.protocol.lost.wait(), LINGERING.seconds + 5)
+    assert grown("limits_reached_total", limit="linger_octets") == 1
+
+
+async def test_a_peer_that_says_a_little_now_and_then_has_its_time_in_all(ends: Ends, grown: Counter) -> None:
+    ends.transport.close()
+
+    def drip() -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while not ends.protocol.lost_soon.wait(LINGERING.silence / 4):
+                ends.client.sendall(b"x")
+
+    dripping = asyncio.ensure_future(asyncio.to_thread(drip))
+    await asyncio.wait_for(ends.protocol.lost.wait(), LINGERING.seconds + 5)
+    await dripping
+    assert grown("timeouts_total", timeout="linger") == 1
 
 
 async def test_abort_ends_at_once_and_not_in_order(ends: Ends) -> None:
