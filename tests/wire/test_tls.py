@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,44 @@ async def test_a_post_quantum_client_gets_a_post_quantum_key_exchange(open_gatew
     peer = TlsPeer(gateway.material, gateway.port)
     await peer.request()
     assert peer.group == "X25519MLKEM768"
+
+
+def update_keys(gateway: Gateway, authority: str) -> bytes:
+    """Ask, agree on new keys for both directions (KeyUpdate), and ask again on the same connection."""
+    client = gateway.material.client
+    command = [
+        "openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-servername", CERTIFICATE, "-tls1_3",
+        "-cert", str(client.pem), "-key", str(client.key_pem),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdin is not None and run.stdout is not None and run.stderr is not None
+        watch = threading.Timer(20, run.kill)
+        watch.start()
+        try:
+            run.stdin.write(f"GET /1 HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+            run.stdin.flush()
+            while b"HTTP/1.1 200" not in (line := run.stdout.readline()):
+                assert line, run.stderr.read()
+            run.stdin.write(b"K\n")
+            run.stdin.flush()
+            # A command is one only at the beginning of what is read at once.
+            while b"KEYUPDATE" not in (line := run.stderr.readline()):
+                assert line
+            run.stdin.write(request(authority))
+            run.stdin.flush()
+            return run.stdout.read()
+        finally:
+            watch.cancel()
+            run.kill()
+
+
+@pytest.mark.needs("openssl")
+async def test_a_client_may_change_its_keys_between_requests(open_gateway: OpenGateway) -> None:
+    gateway = await open_gateway()
+    said = await asyncio.to_thread(update_keys, gateway, f"{CERTIFICATE}:{gateway.port}")
+    assert b"HTTP/1.1 200" in said
+    assert len(gateway.gate.peers) == 1
+    assert [head.target for head in gateway.gate.heads] == [b"/1", b"/"]
 
 
 def renegotiate(gateway: Gateway) -> tuple[bytes, bytes]:
