@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mtls_gateway import metrics
 from mtls_gateway.model import Attempt, ChangeKind
 from mtls_gateway.store import audit
 from mtls_gateway.store.changes import publish
@@ -58,6 +57,8 @@ class Attempts:
             if kind is not None or begins_anew:
                 await publish(connection, now, [(ChangeKind.USER, user_id)])
         if kind is not None:
+            from mtls_gateway import metrics  # see ``ending``
+
             metrics.SUSPENSIONS.labels(kind).inc()
         return Attempt(allowed=True, user=read_user(row))
 

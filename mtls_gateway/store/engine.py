@@ -21,7 +21,6 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mtls_gateway import metrics
 from mtls_gateway.clock import Clock
 from mtls_gateway.errors import ConfigurationError, StateError, StoreUnavailable
 
@@ -184,6 +183,8 @@ class Database:
         await self._engine.close()
 
     def _unavailable(self, operation: str, error: BaseException) -> StoreUnavailable:
+        from mtls_gateway import metrics  # see ``ending``
+
         metrics.STORE_FAILURES.labels(operation.replace(" ", "_")).inc()
         cause = self._engine.explain(error)
         return StoreUnavailable(f"database {self._engine.place}: {cause} (while it was asked to {operation})")

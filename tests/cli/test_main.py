@@ -13,8 +13,10 @@ import pytest
 from mtls_gateway import __version__
 from mtls_gateway.cli import run
 from mtls_gateway.cli.families import FAMILIES as ALL_FAMILIES
+from mtls_gateway.clock import SystemClock
+from mtls_gateway.model import CertificateId, NewSession
 
-from .conftest import Command
+from .conftest import ISSUER, Colleague, Command
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,16 +86,31 @@ def test_nothing_slow_is_imported_for_help() -> None:
 
 #: What ``certificate revoke`` has no use for, and what would take longest to import.
 NOT_FOR_REVOKING = {
-    *("aiohttp", "alembic", "asyncpg", "cryptography", "OpenSSL", "rich", "uvloop", "sqlalchemy.dialects.postgresql"),
+    *(
+        "aiohttp",
+        "alembic",
+        "asyncpg",
+        "cryptography",
+        "OpenSSL",
+        "prometheus_client",
+        "rich",
+        "uvloop",
+        "sqlalchemy.dialects.postgresql",
+    ),
     *("mtls_gateway.app.master", "mtls_gateway.demo", "mtls_gateway.issuance.signer", "mtls_gateway.mail"),
     *("mtls_gateway.trust", "mtls_gateway.web", "mtls_gateway.wire"),
 }
 
 
-def test_who_revokes_waits_for_no_import_that_revoking_does_not_need(acme: Command, home: Path) -> None:
+def test_who_revokes_waits_for_no_import_that_revoking_does_not_need(
+    acme: Command, colleague: Colleague, home: Path
+) -> None:
     file = home / "certificates.csv"
     file.write_text("issuer,serial_hex,user_id\nissuing,01,taro\n")
     assert acme("certificate", "import", file).status == 0
+    now = SystemClock().now()
+    session = NewSession(bytes(32), "taro", CertificateId(ISSUER, 1), now, now + 3_600, b"")
+    colleague(lambda store: store.sessions.open_session(session, idle=900))
     program = (
         "import json, sys; from mtls_gateway.cli import run; status = run(sys.argv[1:]); "
         "print(json.dumps([status, *sys.modules]), file=sys.stderr)"
@@ -104,7 +121,7 @@ def test_who_revokes_waits_for_no_import_that_revoking_does_not_need(acme: Comma
     )
     status, *imported = json.loads(done.stderr)
     assert status == 0
-    assert done.stdout.startswith("revoked: certificate 01 of ")
+    assert done.stdout == f"revoked: certificate 01 of {ISSUER}; 1 session ended\n"
     assert NOT_FOR_REVOKING & set(imported) == set()
     of_families = {name for name in imported if name.startswith("mtls_gateway.cli.")}
     others = {f"mtls_gateway.cli.{place.partition(':')[0]}" for place in ALL_FAMILIES.values()}

@@ -169,6 +169,7 @@ def test_a_second_sign_in_asks_first_and_then_takes_over(gateway: WholeGateway) 
     person = gateway.newcomer()
     first, second = gateway.signed_in(person), gateway.browser(person)
     before = gateway.visit.bank("sign_outs")
+    taken_over = gateway.metric("mtls_gateway_sessions_ended_total", cause="taken_over")
     page = second.get(CERTIFICATE_HOST, "/")
     page = second.submit(page, page.form("password"), password=person.password)
     assert place(page) == "takeover page"
@@ -180,6 +181,7 @@ def test_a_second_sign_in_asks_first_and_then_takes_over(gateway: WholeGateway) 
     assert within_a_second(lambda: home(first), "password page") == "password page"
     # The legacy session that was taken over is ended as well.
     assert gateway.visit.bank("sign_outs") == before + 1
+    assert gateway.metric_reaches(taken_over + 1, "mtls_gateway_sessions_ended_total", cause="taken_over")
 
 
 def test_a_takeover_needs_the_password_that_was_just_given(gateway: WholeGateway) -> None:
