@@ -33,7 +33,8 @@ BOUND = 2.0
 
 
 def attack(gateway: WholeGateway, folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
-    hosts = folder / "hosts"
+    # One for each: while it is written anew, the attacker that was started before finds nobody, and gives up.
+    hosts = folder / f"hosts{words[0]}"
     hosts.write_text(f"127.0.0.1 {PUBLIC_HOST}\n")
     command = ["slowhttptest", *words, "-c", str(CONNECTIONS), "-r", str(CONNECTIONS), "-l", str(SECONDS), "-p", "3"]
     return subprocess.Popen(

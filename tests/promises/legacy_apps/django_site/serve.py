@@ -1,10 +1,14 @@
 """Make the database and one administrator, then serve as ``runserver`` does, on a port that the system picks."""
 
 import os
+import sys
+from pathlib import Path
 
 import django
 from django.core.management import call_command
 
+# Beside this file; Python does not look there where PYTHONSAFEPATH is set.
+sys.path.insert(0, str(Path(__file__).parent))
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 django.setup()
 
