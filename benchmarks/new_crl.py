@@ -54,13 +54,16 @@ class Plan:
     rounds: int
     seconds: float
     lists: int
-    #: Seconds of load before the first list.
+    #: Seconds of load before the first list, and between two: what one disturbs is not to run into the next one's.
     calm: float
+    pause: float
 
     @staticmethod
     def of(quick: bool) -> Plan:
         """``quick``: within about forty seconds."""
-        return Plan((0, 100_000), 3, 0.5, 2, 5.0) if quick else Plan((0, 10_000, 100_000, 1_000_000), 7, 2.0, 5, 10.0)
+        if quick:
+            return Plan((0, 100_000), 3, 0.5, 2, 5.0, 2.0)
+        return Plan((0, 10_000, 100_000, 1_000_000), 7, 2.0, 5, 10.0, 5.0)
 
 
 def _label(entries: int) -> str:
@@ -244,10 +247,11 @@ def _new_lists(build: Path, material: Material, generator: Generator, port: int,
             # The first list makes what is made once; memory is compared from there on.
             first_list = time.monotonic() - load.began
             taken = [arrivals.to_gateway(running, "victim0")]
+            time.sleep(plan.pause)
             before = anonymous([worker])
             for number in range(1, plan.lists + 1):
                 taken.append(arrivals.to_gateway(running, f"victim{number}"))
-                time.sleep(2 * _INTERVAL)
+                time.sleep(plan.pause)
             grown = (anonymous([worker]) - before) / 2**20
     before_it = [line["p99_ms"] for line in load.lines if line["began"] + _INTERVAL < first_list]
     since = [line["p99_ms"] for line in load.lines if line["began"] + _INTERVAL >= first_list]
