@@ -21,7 +21,19 @@ from benchmarks.generator import BROWSER_HEADERS, Generator, NothingDone, Readin
 from benchmarks.idle import idle_kilobytes
 from benchmarks.machine import await_rest
 from benchmarks.material import Material
-from benchmarks.roster import AS_WRITTEN, GATEWAY, HAPROXY, LUA, NGINX, PROXYING, SESSION, WHOLE_JOB, Roster, named
+from benchmarks.roster import (
+    AS_WRITTEN,
+    ENVOY,
+    GATEWAY,
+    HAPROXY,
+    LUA,
+    NGINX,
+    PROXYING,
+    SESSION,
+    WHOLE_JOB,
+    Roster,
+    named,
+)
 
 _USER = "user0001"
 _MEGABYTE = 2**20
@@ -209,7 +221,9 @@ class Contest:
             label = f"{entries // 1000}k" if entries < 1_000_000 else f"{entries // 1_000_000}m"
             self._ratio(f"handshakes_crl_{label}", question_name, NGINX)
             self._ratio(f"handshakes_crl_{label}", question_name, HAPROXY)
-        self._worse_of("bulk_vs_nginx", "bulk_1m_vs_nginx", "bulk_100m_vs_nginx", "upload_1m_vs_nginx")
+        for peer in (NGINX, ENVOY):
+            parts = (f"{each}_vs_{peer}" for each in ("bulk_1m", "bulk_100m", "upload_1m"))
+            self._worse_of(f"bulk_vs_{peer}", *parts)
         for peer in WHOLE_JOB:
             whole_job = [f"requests_{connections}_vs_{named(peer)}" for connections in (32, 256)]
             self._worse_of(f"requests_vs_{named(peer)}", *whole_job)

@@ -16,6 +16,9 @@ AT_LEAST = {
     "requests_vs_nginx_lua": 1.0,
     "requests_vs_envoy_lua": 1.6,
     "bulk_vs_nginx": 1.3,
+    "bulk_vs_envoy": 0.95,
+    "request_two_workers_would_do": 1.8,
+    "handshake_two_workers_would_do": 1.8,
     "handshakes_least_with_crl": 0.9,
     "requests_least_with_crl": 0.9,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.backends.openssl import backend as wheel
 
-from benchmarks import gateway, memory, new_crl, revocation
+from benchmarks import bars, gateway, memory, new_crl, revocation, workers
 from benchmarks.contest import Contest, Plan, say
 from benchmarks.figures import HEADING
 from benchmarks.goals import unmeasured, verdict
@@ -54,6 +54,8 @@ def main() -> int:
         contest.work_out()
         say("CRLs by their length, and new ones under load")
         contest.take(new_crl.figures(new_crl.Plan.of(quick)))
+        say("one worker and two")
+        contest.take(workers.figures(quick=quick))
         say("revocation, with 1,000 live connections")
         contest.add("revocation_worst_seconds", revocation.worst_seconds())
         say("memory, 2 GB past a slow peer")
@@ -95,5 +97,7 @@ def _report(contest: Contest, quick: bool, seconds: float) -> None:
         "answers": [answers.as_json() for answers in contest.answers.values()],
     }
     results.write_text(json.dumps(written, indent=1) + "\n")
-    print(f"\n{seconds:.0f} s; every reading is in {results}")
+    drawn = results.with_name("goals.svg")
+    drawn.write_text(bars.picture("How far each goal is reached", contest.ratios))
+    print(f"\n{seconds:.0f} s; every reading is in {results}, how far each goal is reached in {drawn}")
     print(json.dumps(contest.ratios))

@@ -8,11 +8,12 @@ that is asked twice would show there. What this does not show: caches and memory
 from __future__ import annotations
 
 import statistics
+import tempfile
 from pathlib import Path
 
 from benchmarks import gateway
 from benchmarks.gateway import Gateway
-from benchmarks.generator import BROWSER_HEADERS, Generator
+from benchmarks.generator import BROWSER_HEADERS, Generator, backend, load_program
 from benchmarks.machine import await_rest, processor_seconds
 from benchmarks.material import Material
 
@@ -20,6 +21,16 @@ _USER = "user0001"
 #: For each worker, without rest: a worker that is asked by more at a time finds more to do in each turn of its loop,
 #: and half as many for each of two would look like a cost of there being two.
 _CONNECTIONS = 64
+
+
+def figures(*, quick: bool) -> dict[str, float]:
+    """The figures of :func:`measure`, with a backend and gateways of its own."""
+    rounds, seconds = (3, 0.5) if quick else (5, 2.0)
+    with tempfile.TemporaryDirectory(prefix="mtls-bench-") as folder:
+        build = Path(folder)
+        with backend(build) as (port, pid):
+            generator = Generator(load_program(build), pid)
+            return measure(build, Material(build / "material"), generator, port, rounds, seconds)
 
 
 def _share(running: Gateway, before: list[float]) -> float:
