@@ -25,7 +25,7 @@ class Lingering:
 
     __slots__ = ("octets", "seconds", "silence")
 
-    def __init__(self, octets: int = 64 * 1024**2, silence: float = 2.0, seconds: float = 30.0) -> None:
+    def __init__(self, octets: int, silence: float, seconds: float) -> None:
         self.octets = octets
         self.silence = silence
         self.seconds = seconds

@@ -32,9 +32,6 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 _NO_OCTETS = struct.pack("i", 0)
 
 
-_LINGERING = Lingering()
-
-
 class _Gone:
     """Stands for the TLS object of a socket that was closed.
 
@@ -73,8 +70,8 @@ class TlsTransport(SocketTransport):
         connected: socket.socket,
         tls: Tls,
         protocol: Receiver,
-        high_water: int = 262_144,
-        lingering: Lingering = _LINGERING,
+        high_water: int,
+        lingering: Lingering,
     ) -> None:
         super().__init__(loop, readiness, connected, protocol, high_water)
         self._tls = tls

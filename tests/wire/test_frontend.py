@@ -367,7 +367,7 @@ async def test_a_client_that_takes_nothing_is_cut_and_holds_no_more_than_its_sha
     assert grown("timeouts_total", timeout="write") == 1
 
 
-async def test_a_client_that_takes_its_last_answer_never_is_cut(open_gateway: OpenGateway) -> None:
+async def test_a_client_that_takes_its_last_answer_never_is_cut(open_gateway: OpenGateway, grown: Counter) -> None:
     gateway = await open_gateway(answering(ok(bytes(8 << 20))))
     client = await gateway.connect()
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -376,6 +376,7 @@ async def test_a_client_that_takes_its_last_answer_never_is_cut(open_gateway: Op
     await gateway.until(lambda: frontend._client_full)
     gateway.pass_time(61)
     await gateway.until(lambda: gateway.worker.connections == 0)
+    assert grown("timeouts_total", timeout="write") == 1
 
 
 async def test_pipelined_requests_wait_while_their_client_takes_no_answers(open_gateway: OpenGateway) -> None:
